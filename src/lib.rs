@@ -1,0 +1,1 @@
+//! rmon: the monitoring layer for native code.
