@@ -1,3 +1,80 @@
 //! The project's own commands. Each lives in a module of its own; this file only names them.
 
-fn main() {}
+mod bench;
+mod bless;
+mod c_tests;
+mod compilers;
+mod demo;
+mod exports;
+mod headers;
+mod install;
+mod library;
+mod parallel;
+mod pytests;
+mod pythons;
+mod sh;
+mod steps;
+mod test;
+mod valgrind;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// rmon's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Does rmon's main job on real code, to be looked at
+    Demo(demo::Args),
+    /// Runs every test: Rust, C, C++, each CPython found
+    ///
+    /// Each step is named and timed; its output is shown if it fails and kept under
+    /// target/xtask/logs/. The last line counts the steps: `N passed, N failed, N skipped`. What is
+    /// missing on this machine (a compiler, valgrind, a CPython) is skipped by name.
+    Test(test::Args),
+    /// Builds and runs the programs of c-tests/ with every compiler found
+    ///
+    /// gcc and clang (and what CC and CXX name), C99 and C11, C++11 and C++20, against the shared
+    /// and the static library.
+    CTest(c_tests::Args),
+    /// Runs the programs of c-tests/ under valgrind's memory checker
+    Valgrind(valgrind::Args),
+    /// Measures rmon against its targets
+    Bench(bench::Args),
+    /// Makes include/rmon.h anew from the sources
+    Bless(bless::Args),
+    /// Installs librmon, its headers and rmon.pc below a prefix
+    ///
+    /// For who does not have cargo-c: `cargo cinstall` does the same and more.
+    Install(install::Args),
+    /// Lists the CPython interpreters that the tests use
+    ///
+    /// One per minor version from 3.9 on that has its headers: those that RMON_PYTHONS names (paths
+    /// with colons between), those under target/pythons/, pyenv's, those on the PATH.
+    Pythons(pythons::Args),
+}
+
+fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
+    let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(args).map(done),
+        Command::Test(args) => test::run(args),
+        Command::CTest(args) => c_tests::run(args),
+        Command::Valgrind(args) => valgrind::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Bless(args) => bless::run(args).map(done),
+        Command::Install(args) => install::run(args).map(done),
+        Command::Pythons(args) => pythons::run(args).map(done),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:?}");
+        ExitCode::FAILURE
+    })
+}

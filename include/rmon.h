@@ -1,0 +1,1518 @@
+/* rmon.h: made by build.rs from src/ffi; change the sources, then run: cargo xtask bless */
+#ifndef RMON_H
+#define RMON_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** The version of this header; rmon_version_number() is the library's. */
+#define RMON_VERSION_MAJOR 0
+#define RMON_VERSION_MINOR 1
+#define RMON_VERSION_PATCH 0
+#define RMON_VERSION_NUMBER (RMON_VERSION_MAJOR * 1000000 + RMON_VERSION_MINOR * 1000 + RMON_VERSION_PATCH)
+
+/**
+ * The version of the ABI: the number in `librmon.so.0`.
+ */
+#define RMON_ABI_VERSION 0
+
+/**
+ * A function starts. Local.
+ */
+#define RMON_EVENT_PY_START 0
+
+/**
+ * A generator or coroutine goes on. Local.
+ */
+#define RMON_EVENT_PY_RESUME 1
+
+/**
+ * A function returns. Local.
+ */
+#define RMON_EVENT_PY_RETURN 2
+
+/**
+ * A generator or coroutine yields. Local.
+ */
+#define RMON_EVENT_PY_YIELD 3
+
+/**
+ * Something is about to be called. Local.
+ */
+#define RMON_EVENT_CALL 4
+
+/**
+ * A line is about to run. Local.
+ */
+#define RMON_EVENT_LINE 5
+
+/**
+ * An instruction is about to run. Local.
+ */
+#define RMON_EVENT_INSTRUCTION 6
+
+/**
+ * An unconditional jump. Local.
+ */
+#define RMON_EVENT_JUMP 7
+
+/**
+ * A conditional branch goes left. Local.
+ */
+#define RMON_EVENT_BRANCH_LEFT 8
+
+/**
+ * A conditional branch goes right. Local.
+ */
+#define RMON_EVENT_BRANCH_RIGHT 9
+
+/**
+ * An iteration ends by an artificial StopIteration. Local.
+ */
+#define RMON_EVENT_STOP_ITERATION 10
+
+/**
+ * An exception is raised.
+ */
+#define RMON_EVENT_RAISE 11
+
+/**
+ * An exception is caught.
+ */
+#define RMON_EVENT_EXCEPTION_HANDLED 12
+
+/**
+ * A function is left by an exception.
+ */
+#define RMON_EVENT_PY_UNWIND 13
+
+/**
+ * A generator or coroutine goes on by an exception thrown in.
+ */
+#define RMON_EVENT_PY_THROW 14
+
+/**
+ * An exception is raised again.
+ */
+#define RMON_EVENT_RERAISE 15
+
+/**
+ * Something called returned. Controlled by CALL.
+ */
+#define RMON_EVENT_C_RETURN 16
+
+/**
+ * Something called raised. Controlled by CALL.
+ */
+#define RMON_EVENT_C_RAISE 17
+
+/**
+ * A conditional branch; in a set, both directions. Local.
+ */
+#define RMON_EVENT_BRANCH 18
+
+/**
+ * How many events there are.
+ */
+#define RMON_EVENT_COUNT 19
+
+/**
+ * By convention a debugger's tool id.
+ */
+#define RMON_DEBUGGER_ID 0
+
+/**
+ * By convention a coverage tool's tool id.
+ */
+#define RMON_COVERAGE_ID 1
+
+/**
+ * By convention a profiler's tool id.
+ */
+#define RMON_PROFILER_ID 2
+
+/**
+ * By convention an optimizer's tool id.
+ */
+#define RMON_OPTIMIZER_ID 5
+
+/**
+ * A callback's answer: go on.
+ */
+#define RMON_CONTINUE 0
+
+/**
+ * A callback's answer: no more of this event at this location, for this tool.
+ */
+#define RMON_DISABLE 1
+
+/**
+ * All is well.
+ */
+#define RMON_OK 0
+
+/**
+ * A callback failed.
+ */
+#define RMON_ERR_CALLBACK (-1)
+
+/**
+ * NULL where it is not allowed.
+ */
+#define RMON_ERR_NULL (-2)
+
+/**
+ * The tool id is not one of 0 to 5.
+ */
+#define RMON_ERR_INVALID_TOOL (-3)
+
+/**
+ * The tool's name is empty or not UTF-8.
+ */
+#define RMON_ERR_INVALID_NAME (-4)
+
+/**
+ * The tool id is taken.
+ */
+#define RMON_ERR_TOOL_IN_USE (-5)
+
+/**
+ * The tool id is not taken.
+ */
+#define RMON_ERR_TOOL_NOT_IN_USE (-6)
+
+/**
+ * There is no such event.
+ */
+#define RMON_ERR_INVALID_EVENT (-7)
+
+/**
+ * The set has a bit that is no event, or one that cannot be set here.
+ */
+#define RMON_ERR_INVALID_EVENT_SET (-8)
+
+/**
+ * C_RETURN or C_RAISE without all of CALL, C_RETURN and C_RAISE.
+ */
+#define RMON_ERR_NOT_INDEPENDENT (-9)
+
+/**
+ * A callback answered RMON_DISABLE to an event that has no location; the callback was removed.
+ */
+#define RMON_ERR_CANNOT_DISABLE (-10)
+
+/**
+ * The offset is negative.
+ */
+#define RMON_ERR_INVALID_OFFSET (-11)
+
+/**
+ * A length, a struct_size or a table is not what it must be.
+ */
+#define RMON_ERR_INVALID_ARGUMENT (-12)
+
+/**
+ * An exception event was fired while the host has no current exception.
+ */
+#define RMON_ERR_NO_EXCEPTION (-13)
+
+/**
+ * Nobody can describe this code.
+ */
+#define RMON_ERR_UNKNOWN_CODE (-14)
+
+/**
+ * Not possible inside a callback.
+ */
+#define RMON_ERR_IN_CALLBACK (-15)
+
+/**
+ * Memory, or another resource of the process, is exhausted.
+ */
+#define RMON_ERR_NO_MEMORY (-16)
+
+/**
+ * A fault of rmon's own.
+ */
+#define RMON_ERR_INTERNAL (-17)
+
+/**
+ * A line of a code: from `offset` on, code belongs to `line`.
+ */
+typedef struct rmon_line_entry {
+    /**
+     * The first offset that belongs to the line.
+     */
+    int32_t offset;
+    /**
+     * The line's number.
+     */
+    int32_t line;
+} rmon_line_entry;
+
+/**
+ * What a code is called and where it stands.
+ */
+typedef struct rmon_code_info {
+    /**
+     * `sizeof(rmon_code_info)`, set by the caller before any call.
+     */
+    uint32_t struct_size;
+    /**
+     * The line where the code begins.
+     */
+    int32_t first_line;
+    /**
+     * The function's name, UTF-8. Required.
+     */
+    const char *name;
+    /**
+     * The name with what encloses it, UTF-8. NULL: the same as `name`.
+     */
+    const char *qualname;
+    /**
+     * The source file, UTF-8. Required.
+     */
+    const char *filename;
+    /**
+     * The lines, by ascending offset. May be NULL if `line_count` is 0.
+     */
+    const struct rmon_line_entry *lines;
+    /**
+     * How many `lines` there are.
+     */
+    size_t line_count;
+} rmon_code_info;
+
+/**
+ * The hooks of a host. Each may be NULL. They are called on the thread that asks, from inside fires
+ * and callbacks, and must not unwind.
+ */
+typedef struct rmon_host {
+    /**
+     * `sizeof(rmon_host)`.
+     */
+    uint32_t struct_size;
+    /**
+     * Passed to the hooks.
+     */
+    void *user_data;
+    /**
+     * The exception that is being raised or handled on this thread, or NULL if there is none. It is
+     * borrowed, for the duration of the fire that asks.
+     */
+    void *(*current_exception)(void *user_data);
+    /**
+     * Describes one of the host's codes: fills `info` and returns `RMON_OK`, or returns
+     * `RMON_ERR_UNKNOWN_CODE`. What it fills in must live as long as the code. `info->struct_size`
+     * is set by the caller; fields beyond it must not be written.
+     *
+     * `delivering` is non-zero if an event of this code is being delivered on this thread, which
+     * means that the code is alive. Otherwise the address may be anything: it may be looked up, not
+     * followed.
+     */
+    int (*describe)(void *user_data, void *code, int delivering, struct rmon_code_info *info);
+} rmon_host;
+
+/**
+ * The state of one event in one scope: which tools may want it.
+ *
+ * Two bytes for ever, as CPython's `PyMonitoringState` is. Owned by the emitter, who zeroes it
+ * before its first scope; an array of them is given to `rmon_enter_scope` and may lie anywhere
+ * (stack, heap, static), be shared by threads, and be thrown away at any time that no fire is using
+ * it. A state belongs to its array: fire with a pointer into the array, not with a copy.
+ */
+typedef struct rmon_state {
+    /**
+     * A bit for each tool that may want this event; 0: nobody does.
+     */
+    uint8_t active;
+    /**
+     * rmon's own. Zero it once, then leave it alone.
+     */
+    uint8_t opaque;
+} rmon_state;
+
+/**
+ * What a callback is told. Fields are added at the end only.
+ */
+typedef struct rmon_event {
+    /**
+     * `sizeof(rmon_event)` of the library that fires.
+     */
+    uint32_t struct_size;
+    /**
+     * What was fired: `RMON_EVENT_*`.
+     */
+    uint8_t event;
+    /**
+     * Whose callback this is.
+     */
+    uint8_t tool_id;
+    /**
+     * The offset in the code that the emitter gave; for LINE too.
+     */
+    int32_t offset;
+    /**
+     * LINE: the line. Otherwise -1.
+     */
+    int32_t line;
+    /**
+     * JUMP, BRANCH, BRANCH_LEFT, BRANCH_RIGHT: the destination. Otherwise -1.
+     */
+    int32_t target_offset;
+    /**
+     * The code, as the emitter gave it; may be NULL.
+     */
+    void *code;
+    /**
+     * PY_RETURN, PY_YIELD: the value. CALL, C_RETURN, C_RAISE: the callable. STOP_ITERATION: the
+     * value. An exception event: the exception. Otherwise, or if the emitter has none, NULL.
+     */
+    void *object;
+    /**
+     * CALL, C_RETURN, C_RAISE: the first argument, NULL if there is none. Otherwise NULL.
+     */
+    void *arg0;
+} rmon_event;
+
+/**
+ * A tool's function for one event.
+ *
+ * Called on the emitter's thread with the user data that it was registered with and an event that
+ * is valid until it returns. Returns RMON_CONTINUE, RMON_DISABLE (no more of this event at this
+ * location, for this tool), or a negative number: an error, which ends the fire and is its result.
+ * Numbers above RMON_DISABLE count as RMON_CONTINUE.
+ *
+ * It may call anything of rmon, removing itself included; only rmon_synchronize then does not wait.
+ * Events that it fires itself are suppressed. It must not unwind or longjmp past its caller.
+ */
+typedef int (*rmon_callback)(void *user_data, const struct rmon_event *event);
+
+/**
+ * Frees a callback's user data. Called exactly once, when no thread can be in the callback or enter
+ * it.
+ */
+typedef void (*rmon_destroy)(void *user_data);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The library's version as one number: major * 1000000 + minor * 1000 + patch. Compare with
+ * RMON_VERSION_NUMBER, the header's.
+ */
+uint32_t rmon_version_number(void);
+
+/**
+ * The library's ABI version. Compare with RMON_ABI_VERSION, the header's: a program works with any
+ * library of the same ABI version that is not older than its header.
+ */
+uint32_t rmon_abi_version(void);
+
+/**
+ * The library's version as text, "major.minor.patch". Static.
+ */
+const char *rmon_version(void);
+
+/**
+ * The name of an event as sys.monitoring has it, "PY_START"; NULL if there is no such event. Static.
+ */
+const char *rmon_event_name(int event);
+
+/**
+ * One line of English about a status, without a full stop; also for a number that is none. Never
+ * NULL. Static.
+ */
+const char *rmon_status_message(int status);
+
+/**
+ * Makes a code look-alike: something to fire events with for an emitter whose language has no code
+ * objects of its own.
+ *
+ * `info` and what it points to are copied. `struct_size`, `name` and `filename` are required,
+ * `qualname` NULL means `name`; strings are UTF-8; the offsets of `lines` ascend from 0 or above.
+ * Returns the code, with one reference, to be released with rmon_code_release; NULL if `info` is bad
+ * or there is no memory. The result is an identity, not a pointer to be followed.
+ *
+ * # Safety
+ * `info` is NULL or valid for reads of its `struct_size`, and what it points to is valid for reads.
+ */
+void *rmon_code_new(const struct rmon_code_info *info);
+
+/**
+ * Adds a reference to a code that rmon_code_new made. Anything else is left alone.
+ */
+void rmon_code_retain(void *code);
+
+/**
+ * Drops a reference to a code that rmon_code_new made. With the last one the code dies: its
+ * description goes, and all that tools have set on it. Anything else is left alone.
+ */
+void rmon_code_release(void *code);
+
+/**
+ * Describes a code: one that rmon_code_new made, or one of the host's, which its hook describes.
+ *
+ * `out->struct_size` is set by the caller. The rest of `out` is written on success; what it points to
+ * lives as long as the code. Neither pointer may be NULL. `code` is looked up, never followed.
+ * Returns RMON_OK, RMON_ERR_NULL, RMON_ERR_INVALID_ARGUMENT (struct_size), or RMON_ERR_UNKNOWN_CODE:
+ * also for a code that was released, and for a host's code that the host can describe only while
+ * one of its events is being delivered on this thread.
+ *
+ * # Safety
+ * `out` is NULL or valid for reads and writes of its `struct_size`.
+ */
+int rmon_code_describe(void *code,
+                       struct rmon_code_info *out);
+
+/**
+ * Tells that a code which rmon did not make has died: what tools have set on it (local events,
+ * disabled locations) goes, so that another code at the same address does not inherit it. To be
+ * called by the emitter before the address can be used again.
+ *
+ * Returns RMON_OK, also if nothing was known, or RMON_ERR_NULL.
+ */
+int rmon_code_forget(void *code);
+
+/**
+ * Sets the hooks of the host, the language run-time in this process; NULL removes them. The table
+ * is copied.
+ *
+ * Without a host everything else works: exception events fired under the PyMonitoring names carry
+ * NULL, and only codes made by rmon_code_new can be described. An example:
+ *
+ *     static void *current_exception(void *vm) { return ((struct vm *)vm)->exception; }
+ *
+ *     static int describe(void *vm, void *code, int delivering, rmon_code_info *info)
+ *     {
+ *         struct function *f = vm_find_function(vm, code);
+ *         (void)delivering;
+ *         if (f == NULL)
+ *             return RMON_ERR_UNKNOWN_CODE;
+ *         info->name = f->name;
+ *         info->filename = f->file;
+ *         info->first_line = f->line;
+ *         return RMON_OK;
+ *     }
+ *
+ *     rmon_host host = { sizeof host, vm, current_exception, describe };
+ *     rmon_set_host(&host);
+ *
+ * Returns RMON_OK or RMON_ERR_INVALID_ARGUMENT (struct_size).
+ *
+ * # Safety
+ * `host` is NULL or valid for reads of its `struct_size`; its hooks may be called with its user data
+ * from any thread, for ever.
+ */
+int rmon_set_host(const struct rmon_host *host);
+
+/**
+ * The part of rmon_enter_scope behind its inline comparison of versions; call that.
+ *
+ * # Safety
+ * As for rmon_enter_scope.
+ */
+int rmon_enter_scope_slow(struct rmon_state *states,
+                          uint64_t *version,
+                          const uint8_t *event_types,
+                          ptrdiff_t length);
+
+/**
+ * The part of rmon_fire_py_start behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_py_start.
+ */
+int rmon_fire_py_start_slow(struct rmon_state *state, void *code, int32_t offset);
+
+/**
+ * The part of rmon_fire_py_resume behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_py_resume.
+ */
+int rmon_fire_py_resume_slow(struct rmon_state *state, void *code, int32_t offset);
+
+/**
+ * The part of rmon_fire_py_return behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_py_return.
+ */
+int rmon_fire_py_return_slow(struct rmon_state *state, void *code, int32_t offset, void *retval);
+
+/**
+ * The part of rmon_fire_py_yield behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_py_yield.
+ */
+int rmon_fire_py_yield_slow(struct rmon_state *state, void *code, int32_t offset, void *retval);
+
+/**
+ * The part of rmon_fire_call behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_call.
+ */
+int rmon_fire_call_slow(struct rmon_state *state,
+                        void *code,
+                        int32_t offset,
+                        void *callable,
+                        void *arg0);
+
+/**
+ * The part of rmon_fire_line behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_line.
+ */
+int rmon_fire_line_slow(struct rmon_state *state, void *code, int32_t offset, int32_t lineno);
+
+/**
+ * The part of rmon_fire_instruction behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_instruction.
+ */
+int rmon_fire_instruction_slow(struct rmon_state *state, void *code, int32_t offset);
+
+/**
+ * The part of rmon_fire_jump behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_jump.
+ */
+int rmon_fire_jump_slow(struct rmon_state *state,
+                        void *code,
+                        int32_t offset,
+                        int32_t target_offset);
+
+/**
+ * The part of rmon_fire_branch_left behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_branch_left.
+ */
+int rmon_fire_branch_left_slow(struct rmon_state *state,
+                               void *code,
+                               int32_t offset,
+                               int32_t target_offset);
+
+/**
+ * The part of rmon_fire_branch_right behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_branch_right.
+ */
+int rmon_fire_branch_right_slow(struct rmon_state *state,
+                                void *code,
+                                int32_t offset,
+                                int32_t target_offset);
+
+/**
+ * The part of rmon_fire_branch behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_branch.
+ */
+int rmon_fire_branch_slow(struct rmon_state *state,
+                          void *code,
+                          int32_t offset,
+                          int32_t target_offset);
+
+/**
+ * The part of rmon_fire_c_return behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_c_return.
+ */
+int rmon_fire_c_return_slow(struct rmon_state *state,
+                            void *code,
+                            int32_t offset,
+                            void *callable,
+                            void *arg0);
+
+/**
+ * The part of rmon_fire_c_raise behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_c_raise.
+ */
+int rmon_fire_c_raise_slow(struct rmon_state *state,
+                           void *code,
+                           int32_t offset,
+                           void *callable,
+                           void *arg0);
+
+/**
+ * The part of rmon_fire_stop_iteration behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_stop_iteration.
+ */
+int rmon_fire_stop_iteration_slow(struct rmon_state *state,
+                                  void *code,
+                                  int32_t offset,
+                                  void *value);
+
+/**
+ * The part of rmon_fire_py_throw behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_py_throw.
+ */
+int rmon_fire_py_throw_slow(struct rmon_state *state, void *code, int32_t offset, void *exception);
+
+/**
+ * The part of rmon_fire_raise behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_raise.
+ */
+int rmon_fire_raise_slow(struct rmon_state *state, void *code, int32_t offset, void *exception);
+
+/**
+ * The part of rmon_fire_reraise behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_reraise.
+ */
+int rmon_fire_reraise_slow(struct rmon_state *state, void *code, int32_t offset, void *exception);
+
+/**
+ * The part of rmon_fire_exception_handled behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_exception_handled.
+ */
+int rmon_fire_exception_handled_slow(struct rmon_state *state,
+                                     void *code,
+                                     int32_t offset,
+                                     void *exception);
+
+/**
+ * The part of rmon_fire_py_unwind behind its inline check; call that.
+ *
+ * # Safety
+ * As for rmon_fire_py_unwind.
+ */
+int rmon_fire_py_unwind_slow(struct rmon_state *state, void *code, int32_t offset, void *exception);
+
+/**
+ * Fires an event of the exception that the host says is current. `event` is one of RAISE, RERAISE,
+ * EXCEPTION_HANDLED, PY_UNWIND and PY_THROW. The part of the PyMonitoring functions of these behind
+ * their inline check; call those. Returns a status.
+ *
+ * # Safety
+ * As for rmon_fire_raise.
+ */
+int rmon_fire_current_exception_slow(struct rmon_state *state,
+                                     void *code,
+                                     int32_t offset,
+                                     int event);
+
+/**
+ * Fires C_RETURN or C_RAISE with the callable and the argument of the CALL that was last fired on
+ * this thread in this code, or NULL if that is not remembered. The part of the PyMonitoring
+ * functions of these behind their inline check; call those. Returns a status.
+ *
+ * # Safety
+ * As for rmon_fire_c_return.
+ */
+int rmon_fire_last_call_slow(struct rmon_state *state, void *code, int32_t offset, int event);
+
+/**
+ * Fires JUMP, BRANCH_LEFT, BRANCH_RIGHT or BRANCH with an object for a target: it arrives as the
+ * event's object, with -1 for the target's offset. The part of the PyMonitoring functions of these
+ * behind their inline check; call those. Returns a status.
+ *
+ * # Safety
+ * As for rmon_fire_jump.
+ */
+int rmon_fire_target_object_slow(struct rmon_state *state,
+                                 void *code,
+                                 int32_t offset,
+                                 int event,
+                                 void *target);
+
+/**
+ * Takes a tool id, 0 to 5, for the tool called `name`.
+ *
+ * `name` is UTF-8, not empty, and copied. It must not be NULL.
+ * Returns RMON_OK, or RMON_ERR_NULL, RMON_ERR_INVALID_TOOL, RMON_ERR_INVALID_NAME or
+ * RMON_ERR_TOOL_IN_USE, checked in this order. (sys.monitoring.use_tool_id)
+ *
+ * # Safety
+ * `name` is NULL or a string that ends with a NUL.
+ */
+int rmon_use_tool_id(int tool_id, const char *name);
+
+/**
+ * Removes all that a tool has set: its callbacks, events, local events and disabled locations. The
+ * id stays in use. For an id that is not in use nothing happens.
+ *
+ * Returns RMON_OK or RMON_ERR_INVALID_TOOL. (sys.monitoring.clear_tool_id)
+ */
+int rmon_clear_tool_id(int tool_id);
+
+/**
+ * Clears a tool as rmon_clear_tool_id does, and gives its id back. For an id that is not in use
+ * nothing happens.
+ *
+ * Returns RMON_OK or RMON_ERR_INVALID_TOOL. (sys.monitoring.free_tool_id)
+ */
+int rmon_free_tool_id(int tool_id);
+
+/**
+ * Asks who has a tool id.
+ *
+ * Copies the tool's name to `name`, cut at `capacity` - 1 bytes (between characters) and ended with
+ * a NUL. With `name` NULL and `capacity` 0 it only returns the length.
+ * Returns the length of the whole name in bytes, without the NUL; 0 if the id is not in use, and
+ * then an empty string is copied; or RMON_ERR_NULL or RMON_ERR_INVALID_TOOL.
+ * (sys.monitoring.get_tool)
+ *
+ * # Safety
+ * `name` is NULL or valid for writes of `capacity` bytes.
+ */
+int rmon_get_tool(int tool_id, char *name, size_t capacity);
+
+/**
+ * Asks for a tool's global events; `*event_set` is written on success. What the tool has set reads
+ * back with BRANCH as its two directions and without C_RETURN and C_RAISE, which CALL implies.
+ *
+ * Returns RMON_OK, RMON_ERR_NULL or RMON_ERR_INVALID_TOOL. (sys.monitoring.get_events)
+ *
+ * # Safety
+ * `event_set` is NULL or valid for a write.
+ */
+int rmon_get_events(int tool_id, uint32_t *event_set);
+
+/**
+ * Sets a tool's global events, instead of what was set: the events that it gets from every code.
+ *
+ * What is no longer in the set stops at once, in scopes that have been entered too; what is new
+ * begins in each scope at the latest when it is next entered, and in the scope of an event from
+ * inside whose callback it is set, at once.
+ * Returns RMON_OK, or RMON_ERR_INVALID_TOOL, RMON_ERR_INVALID_EVENT_SET (a bit that is no event),
+ * RMON_ERR_NOT_INDEPENDENT (C_RETURN or C_RAISE without CALL and each other) or
+ * RMON_ERR_TOOL_NOT_IN_USE, checked in this order. (sys.monitoring.set_events)
+ */
+int rmon_set_events(int tool_id, uint32_t event_set);
+
+/**
+ * Asks for a tool's local events on a code; as rmon_get_events.
+ *
+ * `code` is any address; it is not followed. Neither pointer may be NULL.
+ * Returns RMON_OK, RMON_ERR_NULL or RMON_ERR_INVALID_TOOL. (sys.monitoring.get_local_events)
+ *
+ * # Safety
+ * `event_set` is NULL or valid for a write.
+ */
+int rmon_get_local_events(int tool_id, void *code, uint32_t *event_set);
+
+/**
+ * Sets a tool's local events on a code, instead of what was set: events that it gets from this code
+ * in addition to its global ones. When they begin and stop is as for rmon_set_events.
+ *
+ * `code` is any address but NULL; it is not followed. What is set for it lasts until it is changed,
+ * the tool is cleared, or the code dies: rmon_code_release of the last reference, or
+ * rmon_code_forget for a code that rmon did not make.
+ * Returns RMON_OK, or RMON_ERR_NULL, RMON_ERR_INVALID_TOOL, RMON_ERR_INVALID_EVENT_SET (a bit that
+ * is no event), RMON_ERR_NOT_INDEPENDENT, RMON_ERR_INVALID_EVENT_SET (an event that is not local),
+ * RMON_ERR_TOOL_NOT_IN_USE or RMON_ERR_NO_MEMORY, checked in this order.
+ * (sys.monitoring.set_local_events)
+ */
+int rmon_set_local_events(int tool_id, void *code, uint32_t event_set);
+
+/**
+ * Registers a tool's callback for one event, instead of what was registered, without missing or
+ * doubling an event. It is called for the events that the tool has set.
+ *
+ * `callback` NULL unregisters, and `user_data` and `destroy` are ignored. Otherwise
+ * `destroy(user_data)`, if not NULL, is called exactly once: when no thread can be in the callback or
+ * enter it any more, on a thread that happens to make a control call then, with no lock held; or at
+ * once if this call fails. Fires from inside it are suppressed; it may make control calls.
+ * Returns RMON_OK, RMON_ERR_INVALID_TOOL or RMON_ERR_INVALID_EVENT. The id need not be in use yet.
+ * (sys.monitoring.register_callback)
+ *
+ * # Safety
+ * `callback` may be called with `user_data` from any thread until `destroy` has been called, and
+ * `destroy` from any thread.
+ */
+int rmon_register_callback(int tool_id,
+                           int event,
+                           rmon_callback callback,
+                           void *user_data,
+                           rmon_destroy destroy);
+
+/**
+ * Asks what a tool has registered for one event. `*callback` and `*user_data` are written on
+ * success: both NULL if there is nothing. Neither pointer may be NULL.
+ *
+ * Returns RMON_OK, RMON_ERR_NULL, RMON_ERR_INVALID_TOOL or RMON_ERR_INVALID_EVENT.
+ *
+ * # Safety
+ * `callback` and `user_data` are NULL or valid for a write.
+ */
+int rmon_get_callback(int tool_id, int event, rmon_callback *callback, void **user_data);
+
+/**
+ * Enables all locations again that callbacks have disabled, for all tools.
+ *
+ * Returns RMON_OK. (sys.monitoring.restart_events)
+ */
+int rmon_restart_events(void);
+
+/**
+ * Waits until no callback that was removed before this call can still be running, on any thread,
+ * and until their destroy functions have run. Nothing else in rmon waits for a callback.
+ *
+ * Called from inside a callback or a destroy function it does not wait: what was removed is
+ * destroyed later. A thread that waits here must not hold what a callback in flight is waiting for,
+ * such as the lock of a language run-time.
+ * Returns RMON_OK, or RMON_ERR_IN_CALLBACK.
+ */
+int rmon_synchronize(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ---- Inline part: what an emitter pays for. From here on rmon.h is src/ffi/inline.h. ---- */
+
+/** The bit of one event in an event set: RMON_EVENT_SET(RMON_EVENT_LINE). */
+#define RMON_EVENT_SET(event) (UINT32_C(1) << (event))
+/** The empty event set. */
+#define RMON_NO_EVENTS UINT32_C(0)
+/** The events that happen at a location: they can be set for one code, and disabled at one place. */
+#define RMON_LOCAL_EVENTS UINT32_C(0x407ff)
+/** The events that CALL controls: they can be set only together, with CALL. */
+#define RMON_ANCILLARY_EVENTS UINT32_C(0x30000)
+/** Every event. */
+#define RMON_ALL_EVENTS UINT32_C(0x7ffff)
+
+#if defined(__GNUC__) || defined(__clang__)
+#define RMON_PRIV_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#define RMON_PRIV_LOAD_ACTIVE(state) __atomic_load_n(&(state)->active, __ATOMIC_RELAXED)
+#define RMON_PRIV_LOAD_VERSION(version) __atomic_load_n((version), __ATOMIC_ACQUIRE)
+/* A length that the compiler can see is bad; elsewhere it costs nothing. */
+#define RMON_PRIV_IS_NEGATIVE(length) (__builtin_constant_p(length) && (length) < 0)
+#else
+#define RMON_PRIV_UNLIKELY(condition) (condition)
+#define RMON_PRIV_LOAD_ACTIVE(state) (*(const volatile uint8_t *)&(state)->active)
+#define RMON_PRIV_LOAD_VERSION(version) (*(const volatile uint64_t *)(version))
+#define RMON_PRIV_IS_NEGATIVE(length) 0
+#endif
+
+/* C++ reads NULL-able pointers and flags as C does; only linkage differs. */
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * The version of what tools listen to: 0 while nobody listens to anything, otherwise a number that
+ * never comes back. For the comparison in rmon_enter_scope; read it, never write it.
+ */
+extern uint64_t rmon_current_version;
+
+/**
+ * Enters a code scope: brings the states of its events up to date with what tools listen to.
+ *
+ * To be called each time a monitored function is entered (or resumed), before its first event.
+ * `states` is an array of `length` states, zeroed before its first use; `event_types` are their events
+ * (RMON_EVENT_*); `version` starts at 0 and belongs to the array. The array and its version may be
+ * kept and entered again, and may be shared by threads, or live on the stack for one call. A type
+ * that stands more than once has a state per location; one that stands once is shared by all.
+ * Nothing is kept after the call: leaving without rmon_exit_scope is fine.
+ *
+ * If nothing has changed since the array was last entered, this is a comparison, inline; `version` is
+ * taken as given. Otherwise NULLs and ranges are checked: `states` and `event_types` may be NULL only
+ * if `length` is 0.
+ * Returns RMON_OK, or, with states and version untouched, RMON_ERR_NULL, RMON_ERR_INVALID_ARGUMENT
+ * (`length` is negative) or RMON_ERR_INVALID_EVENT. (PyMonitoring_EnterScope)
+ */
+static inline int rmon_enter_scope(rmon_state *states, uint64_t *version, const uint8_t *event_types,
+                                   ptrdiff_t length)
+{
+#ifdef RMON_DISABLED
+    (void)states, (void)version, (void)event_types, (void)length;
+    return RMON_OK;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_VERSION(version) !=
+                           RMON_PRIV_LOAD_VERSION(&rmon_current_version)) ||
+        RMON_PRIV_IS_NEGATIVE(length))
+        return rmon_enter_scope_slow(states, version, event_types, length);
+    return RMON_OK;
+#endif
+}
+
+/**
+ * Leaves a code scope. Does nothing, so that it may be called any number of times, or never.
+ *
+ * Returns RMON_OK. (PyMonitoring_ExitScope)
+ */
+static inline int rmon_exit_scope(void)
+{
+    return RMON_OK;
+}
+
+/*
+ * The fires. Each reports one event of `code` at `offset` (0 or above; its unit is the emitter's) to
+ * the tools that want it, on the calling thread.
+ *
+ * `state` is the event's state in the array of the scope; it is taken as given. If its `active` is 0
+ * that is all: one load, one test, one branch not taken. `code` is the code's identity and may be
+ * NULL; other pointers may be NULL too and are passed on as they are, and not kept. Any thread may
+ * fire. From inside a callback nothing is delivered.
+ *
+ * Tools are called by descending id. The first callback that returns a negative number ends the fire,
+ * which returns that number. Otherwise a fire returns RMON_OK, or RMON_ERR_INVALID_OFFSET, or
+ * RMON_ERR_CANNOT_DISABLE if a callback returned RMON_DISABLE for an event that is not local (the
+ * callback is removed and the fire ends).
+ */
+
+/** A function starts. Local. */
+static inline int rmon_fire_py_start(rmon_state *state, void *code, int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_start_slow(state, code, offset);
+#endif
+    return RMON_OK;
+}
+
+/** A generator or coroutine goes on, other than by an exception thrown in. Local. */
+static inline int rmon_fire_py_resume(rmon_state *state, void *code, int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_resume_slow(state, code, offset);
+#endif
+    return RMON_OK;
+}
+
+/** A function is about to return `retval`. Local. */
+static inline int rmon_fire_py_return(rmon_state *state, void *code, int32_t offset, void *retval)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)retval;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_return_slow(state, code, offset, retval);
+#endif
+    return RMON_OK;
+}
+
+/** A generator or coroutine is about to yield `retval`. Local. */
+static inline int rmon_fire_py_yield(rmon_state *state, void *code, int32_t offset, void *retval)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)retval;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_yield_slow(state, code, offset, retval);
+#endif
+    return RMON_OK;
+}
+
+/** `callable` is about to be called; `arg0` is its first argument, NULL if there is none. Local. */
+static inline int rmon_fire_call(rmon_state *state, void *code, int32_t offset,
+                                 void *callable, void *arg0)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)callable, (void)arg0;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_call_slow(state, code, offset, callable, arg0);
+#endif
+    return RMON_OK;
+}
+
+/** Line `lineno` is about to run. Local; the location is the code and the line. */
+static inline int rmon_fire_line(rmon_state *state, void *code, int32_t offset, int32_t lineno)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)lineno;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_line_slow(state, code, offset, lineno);
+#endif
+    return RMON_OK;
+}
+
+/** An instruction is about to run. Local. */
+static inline int rmon_fire_instruction(rmon_state *state, void *code, int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_instruction_slow(state, code, offset);
+#endif
+    return RMON_OK;
+}
+
+/** An unconditional jump to `target_offset`. Local. */
+static inline int rmon_fire_jump(rmon_state *state, void *code, int32_t offset,
+                                 int32_t target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_jump_slow(state, code, offset, target_offset);
+#endif
+    return RMON_OK;
+}
+
+/** A conditional branch goes left, to `target_offset`. Local. */
+static inline int rmon_fire_branch_left(rmon_state *state, void *code, int32_t offset,
+                                        int32_t target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_branch_left_slow(state, code, offset, target_offset);
+#endif
+    return RMON_OK;
+}
+
+/** A conditional branch goes right, to `target_offset`. Local. */
+static inline int rmon_fire_branch_right(rmon_state *state, void *code, int32_t offset,
+                                         int32_t target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_branch_right_slow(state, code, offset, target_offset);
+#endif
+    return RMON_OK;
+}
+
+/** A conditional branch goes to `target_offset`, for an emitter that does not know which way that is.
+ * A tool that has either direction on gets it, through its BRANCH callback or else BRANCH_RIGHT's.
+ * Local. */
+static inline int rmon_fire_branch(rmon_state *state, void *code, int32_t offset,
+                                   int32_t target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_branch_slow(state, code, offset, target_offset);
+#endif
+    return RMON_OK;
+}
+
+/** `callable` returned; as rmon_fire_call. Wanted by tools that have CALL on. */
+static inline int rmon_fire_c_return(rmon_state *state, void *code, int32_t offset,
+                                     void *callable, void *arg0)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)callable, (void)arg0;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_c_return_slow(state, code, offset, callable, arg0);
+#endif
+    return RMON_OK;
+}
+
+/** `callable` raised; as rmon_fire_call. Wanted by tools that have CALL on. */
+static inline int rmon_fire_c_raise(rmon_state *state, void *code, int32_t offset,
+                                    void *callable, void *arg0)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)callable, (void)arg0;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_c_raise_slow(state, code, offset, callable, arg0);
+#endif
+    return RMON_OK;
+}
+
+/** An iteration ends with `value`, without an exception being raised. Local. */
+static inline int rmon_fire_stop_iteration(rmon_state *state, void *code, int32_t offset,
+                                           void *value)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)value;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_stop_iteration_slow(state, code, offset, value);
+#endif
+    return RMON_OK;
+}
+
+/** A generator or coroutine goes on by `exception` being thrown in. */
+static inline int rmon_fire_py_throw(rmon_state *state, void *code, int32_t offset, void *exception)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)exception;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_throw_slow(state, code, offset, exception);
+#endif
+    return RMON_OK;
+}
+
+/** `exception` is raised. */
+static inline int rmon_fire_raise(rmon_state *state, void *code, int32_t offset, void *exception)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)exception;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_raise_slow(state, code, offset, exception);
+#endif
+    return RMON_OK;
+}
+
+/** `exception` is raised again. */
+static inline int rmon_fire_reraise(rmon_state *state, void *code, int32_t offset, void *exception)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)exception;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_reraise_slow(state, code, offset, exception);
+#endif
+    return RMON_OK;
+}
+
+/** `exception` is caught. */
+static inline int rmon_fire_exception_handled(rmon_state *state, void *code, int32_t offset,
+                                              void *exception)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)exception;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_exception_handled_slow(state, code, offset, exception);
+#endif
+    return RMON_OK;
+}
+
+/** A function is left by `exception`. */
+static inline int rmon_fire_py_unwind(rmon_state *state, void *code, int32_t offset,
+                                      void *exception)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)exception;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_unwind_slow(state, code, offset, exception);
+#endif
+    return RMON_OK;
+}
+
+/*
+ * The names under which CPython documents its Monitoring C API, for programs without Python. Sources
+ * written for CPython compile with these: objects are plain pointers, results are 0 or -1. A target is
+ * such an object and arrives as the event's object, with -1 for the target's offset; exception events
+ * carry what the host's hook gives, without a host NULL; C_RETURN and C_RAISE, which know no callable
+ * here, carry the callable and argument of the last CALL in their code.
+ *
+ * After Python.h these names are Python's: include rmon_python.h for them.
+ */
+#if !defined(RMON_NO_PYMONITORING_NAMES) && !defined(Py_PYTHON_H)
+
+typedef rmon_state PyMonitoringState;
+
+#define PY_MONITORING_EVENT_PY_START RMON_EVENT_PY_START
+#define PY_MONITORING_EVENT_PY_RESUME RMON_EVENT_PY_RESUME
+#define PY_MONITORING_EVENT_PY_RETURN RMON_EVENT_PY_RETURN
+#define PY_MONITORING_EVENT_PY_YIELD RMON_EVENT_PY_YIELD
+#define PY_MONITORING_EVENT_CALL RMON_EVENT_CALL
+#define PY_MONITORING_EVENT_LINE RMON_EVENT_LINE
+#define PY_MONITORING_EVENT_INSTRUCTION RMON_EVENT_INSTRUCTION
+#define PY_MONITORING_EVENT_JUMP RMON_EVENT_JUMP
+#define PY_MONITORING_EVENT_BRANCH_LEFT RMON_EVENT_BRANCH_LEFT
+#define PY_MONITORING_EVENT_BRANCH_RIGHT RMON_EVENT_BRANCH_RIGHT
+#define PY_MONITORING_EVENT_STOP_ITERATION RMON_EVENT_STOP_ITERATION
+#define PY_MONITORING_EVENT_RAISE RMON_EVENT_RAISE
+#define PY_MONITORING_EVENT_EXCEPTION_HANDLED RMON_EVENT_EXCEPTION_HANDLED
+#define PY_MONITORING_EVENT_PY_UNWIND RMON_EVENT_PY_UNWIND
+#define PY_MONITORING_EVENT_PY_THROW RMON_EVENT_PY_THROW
+#define PY_MONITORING_EVENT_RERAISE RMON_EVENT_RERAISE
+#define PY_MONITORING_EVENT_C_RETURN RMON_EVENT_C_RETURN
+#define PY_MONITORING_EVENT_C_RAISE RMON_EVENT_C_RAISE
+#define PY_MONITORING_EVENT_BRANCH RMON_EVENT_BRANCH
+
+/** Whether an event belongs to a location, so that it can be disabled there. */
+#define PY_MONITORING_IS_INSTRUMENTED_EVENT(event)                                                     \
+    ((event) >= 0 && (event) < RMON_EVENT_COUNT && (RMON_LOCAL_EVENTS >> (event)&1) != 0)
+
+/** See rmon_enter_scope. */
+static inline int PyMonitoring_EnterScope(PyMonitoringState *state_array, uint64_t *version,
+                                          const uint8_t *event_types, ptrdiff_t length)
+{
+    return rmon_enter_scope(state_array, version, event_types, length) < 0 ? -1 : 0;
+}
+
+/** See rmon_exit_scope. */
+static inline int PyMonitoring_ExitScope(void)
+{
+    return rmon_exit_scope();
+}
+
+/** See rmon_fire_py_start. */
+static inline int PyMonitoring_FirePyStartEvent(PyMonitoringState *state, void *codelike,
+                                                int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_start_slow(state, codelike, offset) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_py_resume. */
+static inline int PyMonitoring_FirePyResumeEvent(PyMonitoringState *state, void *codelike,
+                                                 int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_resume_slow(state, codelike, offset) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_py_return. */
+static inline int PyMonitoring_FirePyReturnEvent(PyMonitoringState *state, void *codelike,
+                                                 int32_t offset, void *retval)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)retval;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_return_slow(state, codelike, offset, retval) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_py_yield. */
+static inline int PyMonitoring_FirePyYieldEvent(PyMonitoringState *state, void *codelike,
+                                                int32_t offset, void *retval)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)retval;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_yield_slow(state, codelike, offset, retval) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_call. */
+static inline int PyMonitoring_FireCallEvent(PyMonitoringState *state, void *codelike,
+                                             int32_t offset, void *callable, void *arg0)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)callable, (void)arg0;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_call_slow(state, codelike, offset, callable, arg0) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_line. */
+static inline int PyMonitoring_FireLineEvent(PyMonitoringState *state, void *codelike,
+                                             int32_t offset, int lineno)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)lineno;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_line_slow(state, codelike, offset, lineno) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_jump. */
+static inline int PyMonitoring_FireJumpEvent(PyMonitoringState *state, void *codelike,
+                                             int32_t offset, void *target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_target_object_slow(state, codelike, offset, RMON_EVENT_JUMP,
+                                            target_offset) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_branch. */
+static inline int PyMonitoring_FireBranchEvent(PyMonitoringState *state, void *codelike,
+                                               int32_t offset, void *target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_target_object_slow(state, codelike, offset, RMON_EVENT_BRANCH,
+                                            target_offset) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_branch_left. */
+static inline int PyMonitoring_FireBranchLeftEvent(PyMonitoringState *state, void *codelike,
+                                                   int32_t offset, void *target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_target_object_slow(state, codelike, offset, RMON_EVENT_BRANCH_LEFT,
+                                            target_offset) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_branch_right. */
+static inline int PyMonitoring_FireBranchRightEvent(PyMonitoringState *state, void *codelike,
+                                                    int32_t offset, void *target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_target_object_slow(state, codelike, offset, RMON_EVENT_BRANCH_RIGHT,
+                                            target_offset) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_c_return. */
+static inline int PyMonitoring_FireCReturnEvent(PyMonitoringState *state, void *codelike,
+                                                int32_t offset, void *retval)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)retval;
+#else
+    (void)retval;
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_last_call_slow(state, codelike, offset, RMON_EVENT_C_RETURN) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_c_raise. */
+static inline int PyMonitoring_FireCRaiseEvent(PyMonitoringState *state, void *codelike,
+                                               int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_last_call_slow(state, codelike, offset, RMON_EVENT_C_RAISE) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_stop_iteration. */
+static inline int PyMonitoring_FireStopIterationEvent(PyMonitoringState *state, void *codelike,
+                                                      int32_t offset, void *value)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)value;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_stop_iteration_slow(state, codelike, offset, value) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_py_throw. */
+static inline int PyMonitoring_FirePyThrowEvent(PyMonitoringState *state, void *codelike,
+                                                int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_current_exception_slow(state, codelike, offset,
+                                                RMON_EVENT_PY_THROW) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_raise. */
+static inline int PyMonitoring_FireRaiseEvent(PyMonitoringState *state, void *codelike,
+                                              int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_current_exception_slow(state, codelike, offset,
+                                                RMON_EVENT_RAISE) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_reraise. */
+static inline int PyMonitoring_FireReraiseEvent(PyMonitoringState *state, void *codelike,
+                                                int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_current_exception_slow(state, codelike, offset,
+                                                RMON_EVENT_RERAISE) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_exception_handled. */
+static inline int PyMonitoring_FireExceptionHandledEvent(PyMonitoringState *state, void *codelike,
+                                                         int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_current_exception_slow(state, codelike, offset,
+                                                RMON_EVENT_EXCEPTION_HANDLED) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_py_unwind. */
+static inline int PyMonitoring_FirePyUnwindEvent(PyMonitoringState *state, void *codelike,
+                                                 int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_current_exception_slow(state, codelike, offset,
+                                                RMON_EVENT_PY_UNWIND) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+#endif /* RMON_NO_PYMONITORING_NAMES, Py_PYTHON_H */
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* RMON_H */

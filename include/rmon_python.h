@@ -1,0 +1,800 @@
+/* rmon_python.h: CPython's Monitoring C API for a Python extension, on CPython 3.9 to 3.15, by way of librmon.
+ *
+ * Include this file in place of Python.h, or before any other header that includes it, and link with librmon. Source
+ * written to CPython's documentation of the Monitoring C API then reports its events to rmon's tools, on interpreters
+ * that have no such API too:
+ *
+ *     PyMonitoringState, PyMonitoring_EnterScope, PyMonitoring_ExitScope, PyMonitoring_Fire*Event,
+ *     PY_MONITORING_EVENT_*, PY_MONITORING_IS_INSTRUMENTED_EVENT
+ *
+ * On 3.13 and newer these names are macros that hide CPython's own, so that the extension uses none of CPython's
+ * PyMonitoring functions. It works with Py_LIMITED_API, too. rmon.h's own names are there as well.
+ *
+ * As CPython's functions, these need an attached thread state, return 0 or -1, and set a Python exception when they
+ * return -1. Where they differ (README, "Differences from CPython"):
+ *   - The exception that is set when an event is fired, of whatever kind, is set again afterwards, and out of the way
+ *     while callbacks run. If the fire fails, it is the context of the exception that is then set.
+ *   - An event that is fired while the interpreter has tracing off (inside a callback of sys.monitoring, or a trace
+ *     function) is suppressed: 0, and nothing happens. (Not known, and not so, in the limited API.)
+ *   - STOP_ITERATION's value that is a tuple becomes the value of the StopIteration, not its arguments.
+ *   - NULL as retval, arg0, value or code is allowed.
+ *   - A jump's or branch's target that is an int arrives as the event's target_offset, and its object is NULL. Any
+ *     other object arrives as the event's object, and its target_offset is -1.
+ *
+ * Cython. A module compiled with the directive linetrace or profile fires into rmon if this file is seen by its C
+ * code, which can happen in two ways, both without any macro on the command line:
+ *   - from the inside:   cdef extern from "rmon_python.h": pass     (or a cimport that does this)
+ *   - from the outside:  CFLAGS="-include rmon_python.h"
+ * Wherever Cython's generated code uses the names, what it passes wrongly is put right: see "Cython" below. Cython
+ * modules for the limited API are left as they are.
+ */
+#ifndef RMON_PYTHON_H
+#define RMON_PYTHON_H
+
+#if defined(RMON_H) && !defined(Py_PYTHON_H) && !defined(RMON_NO_PYMONITORING_NAMES)
+#error "rmon.h was included without Python.h and took the PyMonitoring names: include rmon_python.h before it"
+#endif
+#ifndef PY_SSIZE_T_CLEAN
+#define PY_SSIZE_T_CLEAN
+#endif
+#include <Python.h>
+
+#include "rmon.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- The slow half: a fire whose state is active ---- */
+
+#ifndef RMON_DISABLED
+
+#if defined(__GNUC__) || defined(__clang__)
+#define RMON_PYTHON_SLOW_ __attribute__((noinline, unused)) static
+#define RMON_PYTHON_THREAD_LOCAL_ __thread
+#define RMON_PYTHON_LOAD_(variable) __atomic_load_n(&(variable), __ATOMIC_ACQUIRE)
+#define RMON_PYTHON_STORE_(variable, value) __atomic_store_n(&(variable), (value), __ATOMIC_RELEASE)
+#define RMON_PYTHON_IF_ACTIVE_(state) __builtin_expect(__atomic_load_n(&(state)->active, __ATOMIC_RELAXED) != 0, 0)
+#else /* MSVC: volatile accesses are acquire and release there */
+#define RMON_PYTHON_SLOW_ __declspec(noinline) static
+#define RMON_PYTHON_THREAD_LOCAL_ __declspec(thread)
+#define RMON_PYTHON_LOAD_(variable) (variable)
+#define RMON_PYTHON_STORE_(variable, value) ((variable) = (value))
+#define RMON_PYTHON_IF_ACTIVE_(state) (*(const volatile uint8_t *)&(state)->active != 0)
+#endif
+
+/* Exceptions */
+
+#if PY_VERSION_HEX >= 0x030C0000 && (!defined(Py_LIMITED_API) || Py_LIMITED_API + 0 >= 0x030C0000)
+#define RMON_PYTHON_HAS_RAISED_
+#endif
+
+/* Takes the current exception away from the interpreter; NULL if there is none. The caller owns it. */
+RMON_PYTHON_SLOW_ PyObject *rmon_python_take_raised(void)
+{
+#ifdef RMON_PYTHON_HAS_RAISED_
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (type == NULL)
+        return NULL;
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL && traceback != NULL)
+        PyException_SetTraceback(value, traceback);
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+/* Makes `raised`, which is taken over, the current exception, or with NULL none. */
+RMON_PYTHON_SLOW_ void rmon_python_put_raised(PyObject *raised)
+{
+#ifdef RMON_PYTHON_HAS_RAISED_
+    PyErr_SetRaisedException(raised);
+#else
+    PyObject *type = (PyObject *)(raised != NULL ? Py_TYPE(raised) : NULL);
+    Py_XINCREF(type);
+    PyErr_Restore(type, raised, raised != NULL ? PyException_GetTraceback(raised) : NULL);
+#endif
+}
+
+enum { RMON_PYTHON_LONGEST_CHAIN = 100 }; /* a chain of contexts can be a ring, so nobody follows one for ever */
+
+/* The one in the chain of contexts of `exception` whose context is `context` (NULL: the last one). Borrowed; NULL if
+ * there is none. */
+static inline PyObject *rmon_python_holder(PyObject *exception, PyObject *context)
+{
+    int hops;
+    for (hops = 0; exception != NULL && hops < RMON_PYTHON_LONGEST_CHAIN; hops++) {
+        PyObject *next = PyException_GetContext(exception);
+        Py_XDECREF(next); /* the exception holds it */
+        if (next == context)
+            return exception;
+        exception = next;
+    }
+    return NULL;
+}
+
+/* Puts `raised`, which is taken over, below `error`: as its context, or, if `error` has contexts that `raised` has
+ * not, as the context of the last of those. */
+static inline void rmon_python_chain(PyObject *error, PyObject *raised)
+{
+    PyObject *above, *below = error, *next;
+    int hops;
+    if (error == raised) {
+        Py_DECREF(raised);
+        return;
+    }
+    above = rmon_python_holder(raised, error);
+    if (above != NULL) /* there must be no ring */
+        PyException_SetContext(above, NULL);
+    for (hops = 0; hops < RMON_PYTHON_LONGEST_CHAIN; hops++) {
+        next = PyException_GetContext(below);
+        Py_XDECREF(next);
+        if (next == NULL || next == raised || rmon_python_holder(raised, next) != NULL)
+            break;
+        below = next;
+    }
+    PyException_SetContext(below, raised);
+}
+
+/* Sets the exception for a failed call, unless a callback has set one. */
+static inline void rmon_python_set_error(int status, int event)
+{
+    if (PyErr_Occurred())
+        return;
+    switch (status) {
+    case RMON_ERR_INVALID_OFFSET:
+        PyErr_SetString(PyExc_ValueError, "offset must be non-negative");
+        break;
+    case RMON_ERR_INVALID_EVENT:
+        PyErr_Format(PyExc_ValueError, "invalid event %d", event);
+        break;
+    case RMON_ERR_CANNOT_DISABLE:
+        PyErr_Format(PyExc_ValueError, "Cannot disable %s events. Callback removed.", rmon_event_name(event));
+        break;
+    case RMON_ERR_NO_MEMORY:
+        PyErr_NoMemory();
+        break;
+    default:
+        PyErr_SetString(PyExc_RuntimeError, rmon_status_message(status));
+    }
+}
+
+/* Ends a call that failed: its exception is set, with `raised` (or NULL), which is taken over, below it. */
+RMON_PYTHON_SLOW_ int rmon_python_failed(int status, int event, PyObject *raised)
+{
+    rmon_python_set_error(status, event);
+    if (raised != NULL) {
+        PyObject *error = rmon_python_take_raised();
+        rmon_python_chain(error, raised);
+        rmon_python_put_raised(error);
+    }
+    return -1;
+}
+
+/* The exception that a STOP_ITERATION event reports: a StopIteration whose value is `value`. A new reference. */
+static inline PyObject *rmon_python_stop_iteration(PyObject *value)
+{
+    if (value == NULL || value == Py_None)
+        return PyObject_CallFunctionObjArgs(PyExc_StopIteration, NULL);
+    if (PyObject_TypeCheck(value, (PyTypeObject *)PyExc_StopIteration)) {
+        Py_INCREF(value);
+        return value;
+    }
+    return PyObject_CallFunctionObjArgs(PyExc_StopIteration, value, NULL);
+}
+
+/* An event's number as rmon.monitoring.events has it: the running interpreter's, if that has events. */
+static inline int rmon_python_event_number(int event)
+{
+#ifdef Py_LIMITED_API
+    const char *version = Py_GetVersion();
+    int old = version[0] == '3' && version[1] == '.' && version[2] == '1' && (version[3] == '2' || version[3] == '3');
+#else
+    int old = PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030E0000;
+#endif
+    return old && event > RMON_EVENT_BRANCH_RIGHT ? event - 1 : event; /* 3.12 and 3.13 know one kind of branch only */
+}
+
+/* The host: what only Python can tell rmon. The limited API has no means for it: there, rmon_code_describe knows none
+ * of the codes. */
+
+#ifdef Py_LIMITED_API
+
+static inline int rmon_python_is_tracing(void)
+{
+    return 0;
+}
+
+#else
+
+static inline int rmon_python_is_tracing(void)
+{
+    return PyThreadState_Get()->tracing != 0;
+}
+
+/* This thread's note of the code that it fires for; NULL between fires. rmon asks for descriptions by address, and an
+ * address may be no object at all (emitters without Python have codes of their own), so nothing but what is noted is
+ * looked at. */
+static inline PyObject **rmon_python_own_note(void)
+{
+    static RMON_PYTHON_THREAD_LOCAL_ PyObject *note;
+    return &note;
+}
+
+/* Whether this thread may use the interpreter. */
+static inline int rmon_python_is_attached(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked() != NULL;
+#else
+    return PyGILState_Check();
+#endif
+}
+
+/* rmon_host.current_exception */
+RMON_PYTHON_SLOW_ void *rmon_python_current_exception(void *user_data)
+{
+    PyObject *raised;
+    (void)user_data;
+    if (!rmon_python_is_attached() || !PyErr_Occurred())
+        return NULL;
+    raised = rmon_python_take_raised();
+    Py_XINCREF(raised);
+    rmon_python_put_raised(raised);
+    Py_XDECREF(raised); /* the interpreter holds it */
+    return raised;
+}
+
+/* rmon_host.describe: code objects, while their events are delivered. The texts live as long as the code object. */
+RMON_PYTHON_SLOW_ int rmon_python_describe(void *user_data, void *code, int firing, rmon_code_info *out)
+{
+    const PyCodeObject *object = (const PyCodeObject *)code;
+    const char *name, *qualname, *filename;
+    (void)user_data;
+    if (!firing || code == NULL || !rmon_python_is_attached() || *rmon_python_own_note() != (PyObject *)code
+        || !PyCode_Check((PyObject *)code))
+        return RMON_ERR_UNKNOWN_CODE;
+    name = PyUnicode_AsUTF8(object->co_name);
+    filename = PyUnicode_AsUTF8(object->co_filename);
+#if PY_VERSION_HEX >= 0x030B0000
+    qualname = PyUnicode_AsUTF8(object->co_qualname);
+#else
+    qualname = name;
+#endif
+    if (name == NULL || qualname == NULL || filename == NULL) { /* no memory, or lone surrogates */
+        PyErr_Clear();
+        return RMON_ERR_UNKNOWN_CODE;
+    }
+    out->first_line = object->co_firstlineno;
+    out->name = name;
+    out->qualname = qualname;
+    out->filename = filename;
+    out->lines = NULL;
+    out->line_count = 0;
+    return RMON_OK;
+}
+
+/* rmon has one host, but every extension has this file's functions: all use the first one's. */
+typedef struct rmon_python_shared {
+    uint32_t struct_size;
+    PyObject **(*note)(void);
+    rmon_host host;
+} rmon_python_shared;
+
+static PyObject **(*rmon_python_note)(void); /* the first one's; NULL before this extension's first active fire */
+static PyObject *rmon_python_missing;        /* sys.monitoring.MISSING, borrowed: it never dies. NULL below 3.12 */
+
+/* This extension's functions, or those that another one has left in the interpreter. */
+static inline const rmon_python_shared *rmon_python_share(const rmon_python_shared *own)
+{
+    static const char name[] = "rmon.python.1";
+    PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+    PyObject *capsule, *first;
+    const rmon_python_shared *shared = NULL;
+    if (dict == NULL)
+        return own;
+    capsule = PyCapsule_New((void *)(uintptr_t)own, name, NULL);
+    first = capsule != NULL ? PyObject_CallMethod(dict, "setdefault", "sO", name, capsule) : NULL;
+    if (first != NULL)
+        shared = (const rmon_python_shared *)PyCapsule_GetPointer(first, name);
+    PyErr_Clear();
+    Py_XDECREF(capsule);
+    Py_XDECREF(first); /* the dictionary holds it */
+    return shared != NULL && shared->struct_size >= sizeof *shared ? shared : own;
+}
+
+/* Called by this extension's first active fire, without an exception set, and leaves none. Twice does no harm. */
+RMON_PYTHON_SLOW_ PyObject **(*rmon_python_set_up(void))(void)
+{
+    static const rmon_python_shared own = {
+        sizeof(rmon_python_shared),
+        rmon_python_own_note,
+        {sizeof(rmon_host), NULL, rmon_python_current_exception, rmon_python_describe},
+    };
+    const rmon_python_shared *shared = rmon_python_share(&own);
+    PyObject *monitoring = PySys_GetObject("monitoring");
+    PyObject *missing = monitoring != NULL ? PyObject_GetAttrString(monitoring, "MISSING") : NULL;
+    PyErr_Clear();
+    RMON_PYTHON_STORE_(rmon_python_missing, missing);
+    (void)rmon_set_host(&shared->host);
+    RMON_PYTHON_STORE_(rmon_python_note, shared->note);
+    return shared->note;
+}
+
+#endif /* !Py_LIMITED_API */
+
+/* The fire */
+
+/* The only place that knows the library's fire functions. `line` is the target's offset for jumps and branches. */
+static inline int rmon_python_call(int event, rmon_state *state, void *code, int32_t offset, void *object, void *arg0,
+                                   int32_t line)
+{
+    switch (event) {
+    case RMON_EVENT_PY_START:
+        return rmon_fire_py_start_slow(state, code, offset);
+    case RMON_EVENT_PY_RESUME:
+        return rmon_fire_py_resume_slow(state, code, offset);
+    case RMON_EVENT_PY_RETURN:
+        return rmon_fire_py_return_slow(state, code, offset, object);
+    case RMON_EVENT_PY_YIELD:
+        return rmon_fire_py_yield_slow(state, code, offset, object);
+    case RMON_EVENT_CALL:
+        return rmon_fire_call_slow(state, code, offset, object, arg0);
+    case RMON_EVENT_LINE:
+        return rmon_fire_line_slow(state, code, offset, line);
+    case RMON_EVENT_JUMP:
+        return rmon_fire_jump_slow(state, code, offset, line);
+    case RMON_EVENT_BRANCH_LEFT:
+        return rmon_fire_branch_left_slow(state, code, offset, line);
+    case RMON_EVENT_BRANCH_RIGHT:
+        return rmon_fire_branch_right_slow(state, code, offset, line);
+    case RMON_EVENT_BRANCH:
+        return rmon_fire_branch_slow(state, code, offset, line);
+    case RMON_EVENT_STOP_ITERATION:
+        return rmon_fire_stop_iteration_slow(state, code, offset, object);
+    case RMON_EVENT_RAISE:
+        return rmon_fire_raise_slow(state, code, offset, object);
+    case RMON_EVENT_EXCEPTION_HANDLED:
+        return rmon_fire_exception_handled_slow(state, code, offset, object);
+    case RMON_EVENT_PY_UNWIND:
+        return rmon_fire_py_unwind_slow(state, code, offset, object);
+    case RMON_EVENT_PY_THROW:
+        return rmon_fire_py_throw_slow(state, code, offset, object);
+    case RMON_EVENT_RERAISE:
+        return rmon_fire_reraise_slow(state, code, offset, object);
+    case RMON_EVENT_C_RETURN:
+        return rmon_fire_c_return_slow(state, code, offset, NULL, NULL);
+    case RMON_EVENT_C_RAISE:
+        return rmon_fire_c_raise_slow(state, code, offset, NULL, NULL);
+    default:
+        return RMON_ERR_INVALID_EVENT;
+    }
+}
+
+/* The events that report the current exception. */
+#define RMON_PYTHON_EXCEPTION_EVENTS_                                                                          \
+    (RMON_EVENT_SET(RMON_EVENT_RAISE) | RMON_EVENT_SET(RMON_EVENT_RERAISE) | RMON_EVENT_SET(RMON_EVENT_C_RAISE) \
+     | RMON_EVENT_SET(RMON_EVENT_EXCEPTION_HANDLED) | RMON_EVENT_SET(RMON_EVENT_PY_UNWIND)                      \
+     | RMON_EVENT_SET(RMON_EVENT_PY_THROW))
+
+/* Calls the library with the interpreter's error indicator clean, and noting for which code. */
+static inline int rmon_python_call_noting(int event, rmon_state *state, PyObject *code, int32_t offset,
+                                          PyObject *object, PyObject *arg0, int32_t line)
+{
+#ifdef Py_LIMITED_API
+    return rmon_python_call(event, state, code, offset, object, arg0, line);
+#else
+    PyObject **(*get_note)(void) = RMON_PYTHON_LOAD_(rmon_python_note);
+    PyObject **note = (get_note != NULL ? get_note : rmon_python_set_up())();
+    PyObject *outer = *note;
+    int status;
+    if (arg0 != NULL && arg0 == RMON_PYTHON_LOAD_(rmon_python_missing))
+        arg0 = NULL;
+    *note = code;
+    status = rmon_python_call(event, state, code, offset, object, arg0, line);
+    *note = outer;
+    return status;
+#endif
+}
+
+/* Fires an event whose state is active. */
+RMON_PYTHON_SLOW_ int rmon_python_fire_active(int event, rmon_state *state, PyObject *code, int32_t offset,
+                                              PyObject *object, PyObject *arg0, int32_t line)
+{
+    PyObject *raised, *stop = NULL;
+    int status;
+    if (rmon_python_is_tracing())
+        return 0;
+    raised = PyErr_Occurred() ? rmon_python_take_raised() : NULL;
+    if (RMON_EVENT_SET(event) & RMON_PYTHON_EXCEPTION_EVENTS_) {
+        if (raised == NULL) {
+            PyErr_Format(PyExc_ValueError, "Firing event %d with no exception set", rmon_python_event_number(event));
+            return -1;
+        }
+        object = raised;
+    } else if (event == RMON_EVENT_STOP_ITERATION) {
+        object = stop = rmon_python_stop_iteration(object);
+        if (stop == NULL)
+            return rmon_python_failed(RMON_ERR_INTERNAL, event, raised);
+    }
+    status = rmon_python_call_noting(event, state, code, offset, object, arg0, line);
+    if (status < 0)
+        rmon_python_failed(status, event, raised);
+    else if (raised != NULL || PyErr_Occurred())
+        rmon_python_put_raised(raised); /* also when a callback that did not fail has left one of its own */
+    Py_XDECREF(stop);
+    return status < 0 ? -1 : 0;
+}
+
+/* The same for the events that have a target. */
+RMON_PYTHON_SLOW_ int rmon_python_fire_target(int event, rmon_state *state, PyObject *code, int32_t offset,
+                                              PyObject *target)
+{
+    if (target != NULL && PyLong_Check(target)) {
+        int overflow;
+        long number = PyLong_AsLongAndOverflow(target, &overflow);
+        if (!overflow && number >= INT32_MIN && number <= INT32_MAX)
+            return rmon_python_fire_active(event, state, code, offset, NULL, NULL, (int32_t)number);
+    }
+    return rmon_python_fire_active(event, state, code, offset, target, NULL, -1);
+}
+
+/* A scope that could not be entered. */
+RMON_PYTHON_SLOW_ int rmon_python_enter_failed(int status, const uint8_t *event_types, Py_ssize_t length)
+{
+    PyObject *raised = PyErr_Occurred() ? rmon_python_take_raised() : NULL;
+    Py_ssize_t i = 0;
+    while (status == RMON_ERR_INVALID_EVENT && i < length - 1 && event_types[i] < RMON_EVENT_COUNT)
+        i++;
+    return rmon_python_failed(status, status == RMON_ERR_INVALID_EVENT ? event_types[i] : 0, raised);
+}
+
+#endif /* !RMON_DISABLED */
+
+/* ---- The fast half: what the PyMonitoring names stand for ---- */
+
+#ifdef RMON_DISABLED
+#define RMON_PYTHON_IF_ACTIVE_(state) ((void)(state), 0)
+#define rmon_python_fire_active(event, state, code, offset, object, arg0, line) \
+    ((void)(code), (void)(offset), (void)(object), (void)(arg0), (void)(line), 0)
+#define rmon_python_fire_target(event, state, code, offset, target) ((void)(code), (void)(offset), (void)(target), 0)
+#define rmon_python_enter_failed(status, event_types, length) 0
+#endif
+
+static inline int rmon_python_enter_scope(rmon_state *states, uint64_t *version, const uint8_t *event_types,
+                                          Py_ssize_t length)
+{
+    int status = rmon_enter_scope(states, version, event_types, (ptrdiff_t)length);
+    return status == RMON_OK ? 0 : rmon_python_enter_failed(status, event_types, length);
+}
+
+static inline int rmon_python_exit_scope(void)
+{
+    return 0; /* enters and exits need not balance */
+}
+
+static inline int rmon_python_fire_py_start(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_PY_START, state, code, offset, NULL, NULL, -1) : 0;
+}
+
+static inline int rmon_python_fire_py_resume(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_PY_RESUME, state, code, offset, NULL, NULL, -1) : 0;
+}
+
+static inline int rmon_python_fire_py_return(rmon_state *state, PyObject *code, int32_t offset, PyObject *retval)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_PY_RETURN, state, code, offset, retval, NULL, -1) : 0;
+}
+
+static inline int rmon_python_fire_py_yield(rmon_state *state, PyObject *code, int32_t offset, PyObject *retval)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_PY_YIELD, state, code, offset, retval, NULL, -1) : 0;
+}
+
+static inline int rmon_python_fire_call(rmon_state *state, PyObject *code, int32_t offset,
+                                        PyObject *callable, PyObject *arg0)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_CALL, state, code, offset, callable, arg0, -1) : 0;
+}
+
+static inline int rmon_python_fire_line(rmon_state *state, PyObject *code, int32_t offset, int lineno)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_LINE, state, code, offset, NULL, NULL, lineno) : 0;
+}
+
+static inline int rmon_python_fire_jump(rmon_state *state, PyObject *code, int32_t offset, PyObject *target_offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_target(RMON_EVENT_JUMP, state, code, offset, target_offset) : 0;
+}
+
+static inline int rmon_python_fire_branch(rmon_state *state, PyObject *code, int32_t offset, PyObject *target_offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_target(RMON_EVENT_BRANCH, state, code, offset, target_offset) : 0;
+}
+
+static inline int rmon_python_fire_branch_left(rmon_state *state, PyObject *code, int32_t offset,
+                                               PyObject *target_offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_target(RMON_EVENT_BRANCH_LEFT, state, code, offset, target_offset) : 0;
+}
+
+static inline int rmon_python_fire_branch_right(rmon_state *state, PyObject *code, int32_t offset,
+                                                PyObject *target_offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_target(RMON_EVENT_BRANCH_RIGHT, state, code, offset, target_offset) : 0;
+}
+
+static inline int rmon_python_fire_stop_iteration(rmon_state *state, PyObject *code, int32_t offset, PyObject *value)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_STOP_ITERATION, state, code, offset, value, NULL, -1) : 0;
+}
+
+static inline int rmon_python_fire_c_return(rmon_state *state, PyObject *code, int32_t offset, PyObject *retval)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_C_RETURN, state, code, offset, retval, NULL, -1) : 0;
+}
+
+static inline int rmon_python_fire_c_raise(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_C_RAISE, state, code, offset, NULL, NULL, -1) : 0;
+}
+
+static inline int rmon_python_fire_raise(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_RAISE, state, code, offset, NULL, NULL, -1) : 0;
+}
+
+static inline int rmon_python_fire_reraise(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_RERAISE, state, code, offset, NULL, NULL, -1) : 0;
+}
+
+static inline int rmon_python_fire_exception_handled(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_EXCEPTION_HANDLED, state, code, offset, NULL, NULL, -1) : 0;
+}
+
+static inline int rmon_python_fire_py_unwind(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_PY_UNWIND, state, code, offset, NULL, NULL, -1) : 0;
+}
+
+static inline int rmon_python_fire_py_throw(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_PY_THROW, state, code, offset, NULL, NULL, -1) : 0;
+}
+
+/* ---- Cython ---- */
+
+/* What its code generator (3.1 to 3.3) passes, and what becomes of it:
+ *   - As an offset, the position's index in the code object's table: twice that is the byte offset to which co_lines()
+ *     and co_positions() give that position.
+ *   - As RAISE's offset, the line. It becomes the offset of the first position on that line, where there is one.
+ *   - For PY_YIELD, the state of PY_RETURN, after a test of its own of PY_YIELD's. So the state is not looked at.
+ *   - PyMonitoring_ExitScope more often than PyMonitoring_EnterScope, or less: it does nothing here.
+ *   - PY_RESUME with an exception set (a generator's throw): as for every event, it is set again afterwards.
+ */
+
+/* By default Cython has monitoring on 3.13 and newer, and line events only where told to. Its code decides on that
+ * before a header comes that is included from the inside, and after one that is included from the outside. */
+#if !defined(Py_LIMITED_API) && !defined(CYTHON_LIMITED_API) && !defined(PYPY_VERSION) && !defined(GRAALVM_PYTHON)
+#ifdef CYTHON_COMPILING_IN_CPYTHON
+#undef CYTHON_USE_SYS_MONITORING
+#endif
+#ifndef CYTHON_USE_SYS_MONITORING
+#define CYTHON_USE_SYS_MONITORING 1
+#endif
+#ifndef CYTHON_TRACE
+#define CYTHON_TRACE 1
+#endif
+#endif
+
+#ifndef RMON_DISABLED
+#define RMON_CYTHON_OFFSET_(offset) ((int32_t)((uint32_t)(offset) * 2))
+
+/* The offset of the first position on a line of the code; 0 if it has none, or only far inside a large function.
+ * (A later version reads the whole table. Before 3.11 Cython's code objects have none, nor has a module's code.) */
+RMON_PYTHON_SLOW_ int32_t rmon_cython_offset_of_line(PyObject *code, int32_t line)
+{
+#if PY_VERSION_HEX >= 0x030B0000 && !defined(Py_LIMITED_API)
+    enum { FAR = 2 * 128 }; /* each look-up walks the table from its start */
+    int offset, found = -1;
+    if (code == NULL || !PyCode_Check(code))
+        return 0;
+    for (offset = 0; offset < FAR; offset += 2) {
+        found = PyCode_Addr2Line((PyCodeObject *)code, offset);
+        if (found == line)
+            return offset;
+        if (found < 0)
+            break;
+    }
+#endif
+    (void)code;
+    (void)line;
+    return 0;
+}
+#else
+#define RMON_CYTHON_OFFSET_(offset) (offset)
+#define rmon_cython_offset_of_line(code, line) (line)
+#endif
+
+static inline int rmon_cython_fire_py_start(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return rmon_python_fire_py_start(state, code, RMON_CYTHON_OFFSET_(offset));
+}
+
+static inline int rmon_cython_fire_py_resume(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return rmon_python_fire_py_resume(state, code, RMON_CYTHON_OFFSET_(offset));
+}
+
+static inline int rmon_cython_fire_py_return(rmon_state *state, PyObject *code, int32_t offset, PyObject *retval)
+{
+    return rmon_python_fire_py_return(state, code, RMON_CYTHON_OFFSET_(offset), retval);
+}
+
+static inline int rmon_cython_fire_line(rmon_state *state, PyObject *code, int32_t offset, int lineno)
+{
+    return rmon_python_fire_line(state, code, RMON_CYTHON_OFFSET_(offset), lineno);
+}
+
+static inline int rmon_cython_fire_reraise(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return rmon_python_fire_reraise(state, code, RMON_CYTHON_OFFSET_(offset));
+}
+
+static inline int rmon_cython_fire_exception_handled(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return rmon_python_fire_exception_handled(state, code, RMON_CYTHON_OFFSET_(offset));
+}
+
+static inline int rmon_cython_fire_py_unwind(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return rmon_python_fire_py_unwind(state, code, RMON_CYTHON_OFFSET_(offset));
+}
+
+static inline int rmon_cython_fire_py_yield(rmon_state *state, PyObject *code, int32_t offset, PyObject *retval)
+{
+    rmon_state any = {0xff, 0};
+    (void)state;
+    return rmon_python_fire_py_yield(&any, code, RMON_CYTHON_OFFSET_(offset), retval);
+}
+
+static inline int rmon_cython_fire_raise(rmon_state *state, PyObject *code, int32_t line)
+{
+    if (!RMON_PYTHON_IF_ACTIVE_(state))
+        return 0;
+    return rmon_python_fire_raise(state, code, rmon_cython_offset_of_line(code, line));
+}
+
+/* RMON_PYTHON_PICK_(cython, other) is `cython` where Cython's generated code (or what it includes) uses it, past the
+ * point where that has defined CYTHON_COMPILING_IN_CPYTHON as 1, and `other` everywhere else. */
+#define RMON_PYTHON_COMMA_1 ~,
+#define RMON_PYTHON_PICK_(cython, other) RMON_PYTHON_PICK_A_(CYTHON_COMPILING_IN_CPYTHON, cython, other)
+#define RMON_PYTHON_PICK_A_(flag, cython, other) RMON_PYTHON_PICK_B_(flag, cython, other)
+#define RMON_PYTHON_PICK_B_(flag, cython, other) RMON_PYTHON_PICK_C_(RMON_PYTHON_COMMA_##flag, cython, other)
+#define RMON_PYTHON_PICK_C_(comma, cython, other) RMON_PYTHON_PICK_D_(comma cython, other, ~)
+#define RMON_PYTHON_PICK_D_(ignored, picked, ...) picked
+
+/* Functions that CPython has since 3.12 and 3.10, and that Cython's monitoring code uses on every version. Only for
+ * that code, and only until pythoncapi_compat.h is there, which has them too. */
+#define RMON_PYTHON_COMPAT_ ~,
+#define RMON_PYTHON_FILL_IN_(name, own) RMON_PYTHON_FILL_IN_A_(PYTHONCAPI_COMPAT, name, own)
+#define RMON_PYTHON_FILL_IN_A_(flag, name, own) RMON_PYTHON_FILL_IN_B_(flag, name, own)
+#define RMON_PYTHON_FILL_IN_B_(flag, name, own) \
+    RMON_PYTHON_PICK_C_(RMON_PYTHON_COMPAT_##flag, name, RMON_PYTHON_PICK_(own, name))
+
+#if PY_VERSION_HEX < 0x030A0000 && !defined(Py_NewRef)
+static inline PyObject *rmon_python_new_ref(PyObject *object)
+{
+    Py_INCREF(object);
+    return object;
+}
+#define Py_NewRef(object) rmon_python_new_ref((PyObject *)(object))
+#endif
+#if PY_VERSION_HEX < 0x030C0000 && !defined(Py_LIMITED_API) && !defined(RMON_DISABLED)
+#ifndef PyErr_GetRaisedException
+#define PyErr_GetRaisedException RMON_PYTHON_FILL_IN_(PyErr_GetRaisedException, rmon_python_take_raised)
+#endif
+#ifndef PyErr_SetRaisedException
+#define PyErr_SetRaisedException RMON_PYTHON_FILL_IN_(PyErr_SetRaisedException, rmon_python_put_raised)
+#endif
+#endif
+
+/* ---- The names ---- */
+
+#define PyMonitoringState rmon_state
+#define PyMonitoring_EnterScope rmon_python_enter_scope
+#define PyMonitoring_ExitScope rmon_python_exit_scope
+#define PyMonitoring_FirePyStartEvent RMON_PYTHON_PICK_(rmon_cython_fire_py_start, rmon_python_fire_py_start)
+#define PyMonitoring_FirePyResumeEvent RMON_PYTHON_PICK_(rmon_cython_fire_py_resume, rmon_python_fire_py_resume)
+#define PyMonitoring_FirePyReturnEvent RMON_PYTHON_PICK_(rmon_cython_fire_py_return, rmon_python_fire_py_return)
+#define PyMonitoring_FirePyYieldEvent RMON_PYTHON_PICK_(rmon_cython_fire_py_yield, rmon_python_fire_py_yield)
+#define PyMonitoring_FireCallEvent rmon_python_fire_call
+#define PyMonitoring_FireLineEvent RMON_PYTHON_PICK_(rmon_cython_fire_line, rmon_python_fire_line)
+#define PyMonitoring_FireJumpEvent rmon_python_fire_jump
+#define PyMonitoring_FireBranchEvent rmon_python_fire_branch
+#define PyMonitoring_FireBranchLeftEvent rmon_python_fire_branch_left
+#define PyMonitoring_FireBranchRightEvent rmon_python_fire_branch_right
+#define PyMonitoring_FireCReturnEvent rmon_python_fire_c_return
+#define PyMonitoring_FireCRaiseEvent rmon_python_fire_c_raise
+#define PyMonitoring_FirePyThrowEvent rmon_python_fire_py_throw
+#define PyMonitoring_FireRaiseEvent RMON_PYTHON_PICK_(rmon_cython_fire_raise, rmon_python_fire_raise)
+#define PyMonitoring_FireReraiseEvent RMON_PYTHON_PICK_(rmon_cython_fire_reraise, rmon_python_fire_reraise)
+#define PyMonitoring_FireExceptionHandledEvent \
+    RMON_PYTHON_PICK_(rmon_cython_fire_exception_handled, rmon_python_fire_exception_handled)
+#define PyMonitoring_FirePyUnwindEvent RMON_PYTHON_PICK_(rmon_cython_fire_py_unwind, rmon_python_fire_py_unwind)
+#define PyMonitoring_FireStopIterationEvent rmon_python_fire_stop_iteration
+
+/* rmon's numbers, on every CPython; CPython's own differ from version to version. */
+#undef PY_MONITORING_EVENT_PY_START
+#undef PY_MONITORING_EVENT_PY_RESUME
+#undef PY_MONITORING_EVENT_PY_RETURN
+#undef PY_MONITORING_EVENT_PY_YIELD
+#undef PY_MONITORING_EVENT_CALL
+#undef PY_MONITORING_EVENT_LINE
+#undef PY_MONITORING_EVENT_INSTRUCTION
+#undef PY_MONITORING_EVENT_JUMP
+#undef PY_MONITORING_EVENT_BRANCH_LEFT
+#undef PY_MONITORING_EVENT_BRANCH_RIGHT
+#undef PY_MONITORING_EVENT_STOP_ITERATION
+#undef PY_MONITORING_EVENT_RAISE
+#undef PY_MONITORING_EVENT_EXCEPTION_HANDLED
+#undef PY_MONITORING_EVENT_PY_UNWIND
+#undef PY_MONITORING_EVENT_PY_THROW
+#undef PY_MONITORING_EVENT_RERAISE
+#undef PY_MONITORING_EVENT_C_RETURN
+#undef PY_MONITORING_EVENT_C_RAISE
+#undef PY_MONITORING_EVENT_BRANCH
+#undef PY_MONITORING_IS_INSTRUMENTED_EVENT
+#define PY_MONITORING_EVENT_PY_START RMON_EVENT_PY_START
+#define PY_MONITORING_EVENT_PY_RESUME RMON_EVENT_PY_RESUME
+#define PY_MONITORING_EVENT_PY_RETURN RMON_EVENT_PY_RETURN
+#define PY_MONITORING_EVENT_PY_YIELD RMON_EVENT_PY_YIELD
+#define PY_MONITORING_EVENT_CALL RMON_EVENT_CALL
+#define PY_MONITORING_EVENT_LINE RMON_EVENT_LINE
+#define PY_MONITORING_EVENT_INSTRUCTION RMON_EVENT_INSTRUCTION
+#define PY_MONITORING_EVENT_JUMP RMON_EVENT_JUMP
+#define PY_MONITORING_EVENT_BRANCH_LEFT RMON_EVENT_BRANCH_LEFT
+#define PY_MONITORING_EVENT_BRANCH_RIGHT RMON_EVENT_BRANCH_RIGHT
+#define PY_MONITORING_EVENT_STOP_ITERATION RMON_EVENT_STOP_ITERATION
+#define PY_MONITORING_EVENT_RAISE RMON_EVENT_RAISE
+#define PY_MONITORING_EVENT_EXCEPTION_HANDLED RMON_EVENT_EXCEPTION_HANDLED
+#define PY_MONITORING_EVENT_PY_UNWIND RMON_EVENT_PY_UNWIND
+#define PY_MONITORING_EVENT_PY_THROW RMON_EVENT_PY_THROW
+#define PY_MONITORING_EVENT_RERAISE RMON_EVENT_RERAISE
+#define PY_MONITORING_EVENT_C_RETURN RMON_EVENT_C_RETURN
+#define PY_MONITORING_EVENT_C_RAISE RMON_EVENT_C_RAISE
+#define PY_MONITORING_EVENT_BRANCH RMON_EVENT_BRANCH
+#define PY_MONITORING_IS_INSTRUMENTED_EVENT(event) \
+    ((unsigned)(event) < RMON_EVENT_COUNT && (RMON_EVENT_SET(event) & RMON_LOCAL_EVENTS) != 0)
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* RMON_PYTHON_H */

@@ -1,0 +1,339 @@
+//! Code look-alikes: identity, description, local events, disabled locations.
+//!
+//! To rmon a code is an address. Nothing is read through it: what is known of a code is found by
+//! looking its address up. Two tables hold what tools have set on codes (local events, disabled
+//! locations); a map holds the look-alikes that rmon itself made for emitters without a host.
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use std::collections::HashMap;
+use std::ffi::CString;
+
+use crate::event::{EVENT_COUNT, Event, EventSet};
+use crate::status::{Error, Result};
+use crate::sync::table::{Changes, Full, Retired, Table};
+
+/// Which tools have an event on for one code: (code, 0, event) → tools.
+pub static LOCAL: Table = Table::new();
+/// Which tools have disabled a location: (code, offset or line, event) → tools.
+pub static DISABLED: Table = Table::new();
+
+/// The writer's half of one of the two tables, and how much of each event it holds.
+pub struct Marks {
+    table: &'static Table,
+    changes: Changes,
+    /// How many keys each tool has under each event.
+    counts: [[u32; 8]; EVENT_COUNT],
+}
+
+fn no_memory(_: Full) -> Error {
+    Error::NoMemory
+}
+
+impl Marks {
+    /// For a table that is empty.
+    pub fn new(table: &'static Table) -> Marks {
+        Marks { table, changes: Changes::default(), counts: [[0; 8]; EVENT_COUNT] }
+    }
+
+    /// The tools that have `event` marked anywhere.
+    pub fn tools(&self, event: Event) -> u8 {
+        let counts = &self.counts[event.controlling().index()];
+        (0..8).filter(|tool| counts[*tool] != 0).fold(0, |tools, tool| tools | 1 << tool)
+    }
+
+    /// The tools that have `event` marked at one key.
+    pub fn get(&self, code: *mut c_void, location: i32, event: Event) -> u8 {
+        // SAFETY: this half is used under the writer's lock only.
+        unsafe { self.table.tools(code.addr(), location, event.controlling().number()) }
+    }
+
+    /// Marks or unmarks one key for one tool. What is left behind goes to `retired`.
+    pub fn put(
+        &mut self,
+        tool: u8,
+        code: *mut c_void,
+        location: i32,
+        event: Event,
+        on: bool,
+        retired: &mut Vec<Retired>,
+    ) -> Result<()> {
+        let old = self.get(code, location, event);
+        let new = if on { old | 1 << tool } else { old & !(1 << tool) };
+        if new != old {
+            let number = event.controlling().number();
+            let left = self
+                .changes
+                .set(self.table, code.addr(), location, number, new)
+                .map_err(no_memory)?
+                .1;
+            retired.push(left);
+            let count = &mut self.counts[usize::from(number)][usize::from(tool)];
+            *count = if on { *count + 1 } else { *count - 1 };
+        }
+        Ok(())
+    }
+
+    /// Drops everything about one code. Whether there was anything.
+    pub fn forget(&mut self, code: *mut c_void, retired: &mut Vec<Retired>) -> bool {
+        let mut any = false;
+        let counts = &mut self.counts;
+        retired.push(self.changes.forget(self.table, code.addr(), |event, tools| {
+            any = true;
+            for (tool, count) in counts[usize::from(event)].iter_mut().enumerate() {
+                *count -= u32::from(tools >> tool & 1);
+            }
+        }));
+        any
+    }
+
+    /// Drops everything of one tool.
+    pub fn remove_tool(&mut self, tool: u8, retired: &mut Vec<Retired>) {
+        if self.counts.iter().any(|counts| counts[usize::from(tool)] != 0) {
+            retired.push(self.changes.remove_tools(self.table, 1 << tool));
+            for counts in &mut self.counts {
+                counts[usize::from(tool)] = 0;
+            }
+        }
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self, retired: &mut Vec<Retired>) {
+        retired.push(self.changes.clear(self.table));
+        self.counts = [[0; 8]; EVENT_COUNT];
+    }
+}
+
+/// The events that have a key of their own in the tables.
+fn keyed() -> impl Iterator<Item = Event> {
+    Event::ALL.into_iter().filter(|event| event.is_local())
+}
+
+/// A tool's local events on one code.
+pub fn local_events(local: &Marks, tool: u8, code: *mut c_void) -> EventSet {
+    keyed()
+        .filter(|event| *event != Event::Branch && local.get(code, 0, *event) & 1 << tool != 0)
+        .map(Event::set)
+        .collect()
+}
+
+/// Sets a tool's local events on one code; all or none.
+pub fn set_local_events(
+    local: &mut Marks,
+    tool: u8,
+    code: *mut c_void,
+    set: EventSet,
+    retired: &mut Vec<Retired>,
+) -> Result<()> {
+    let old = local_events(local, tool, code);
+    for event in keyed() {
+        if let Err(error) = local.put(tool, code, 0, event, set.wants(event), retired) {
+            // What was there has its keys still, so that putting it back takes no memory.
+            for event in keyed() {
+                let _ = local.put(tool, code, 0, event, old.wants(event), retired);
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Disables one location for a tool. `event` is under whose callback it was asked: BRANCH stands for
+/// both directions, and is itself off where both are.
+pub fn disable(
+    disabled: &mut Marks,
+    tool: u8,
+    code: *mut c_void,
+    location: i32,
+    event: Event,
+    retired: &mut Vec<Retired>,
+) -> Result<()> {
+    let directions = [Event::BranchLeft, Event::BranchRight];
+    match event {
+        Event::Branch => {
+            for event in directions.into_iter().chain([Event::Branch]) {
+                disabled.put(tool, code, location, event, true, retired)?;
+            }
+        }
+        Event::BranchLeft | Event::BranchRight => {
+            disabled.put(tool, code, location, event, true, retired)?;
+            if directions.iter().all(|event| disabled.get(code, location, *event) & 1 << tool != 0) {
+                disabled.put(tool, code, location, Event::Branch, true, retired)?;
+            }
+        }
+        _ => disabled.put(tool, code, location, event, true, retired)?,
+    }
+    Ok(())
+}
+
+/// A line of a code: from `offset` on, code belongs to `line`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct LineEntry {
+    /// The first offset that belongs to the line.
+    pub offset: i32,
+    /// The line's number.
+    pub line: i32,
+}
+
+/// What a code is called and where it stands.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CodeInfo {
+    /// `sizeof(rmon_code_info)`, set by the caller before any call.
+    pub struct_size: u32,
+    /// The line where the code begins.
+    pub first_line: i32,
+    /// The function's name, UTF-8. Required.
+    pub name: *const c_char,
+    /// The name with what encloses it, UTF-8. NULL: the same as `name`.
+    pub qualname: *const c_char,
+    /// The source file, UTF-8. Required.
+    pub filename: *const c_char,
+    /// The lines, by ascending offset. May be NULL if `line_count` is 0.
+    pub lines: *const LineEntry,
+    /// How many `lines` there are.
+    pub line_count: usize,
+}
+
+impl CodeInfo {
+    /// The size of the struct's first version: the least `struct_size` that is accepted.
+    pub const FIRST_SIZE: u32 = core::mem::offset_of!(CodeInfo, line_count) as u32 + 8;
+}
+
+/// A look-alike that rmon made.
+pub struct Code {
+    references: usize,
+    name: CString,
+    qualname: CString,
+    filename: CString,
+    first_line: i32,
+    lines: Box<[LineEntry]>,
+}
+
+impl Code {
+    /// From its parts; [`Error::InvalidArgument`] if the offsets do not ascend from 0 or above.
+    pub fn new(
+        name: &CStr,
+        qualname: &CStr,
+        filename: &CStr,
+        first_line: i32,
+        lines: &[LineEntry],
+    ) -> Result<Box<Code>> {
+        let utf8 = [name, qualname, filename].iter().all(|text| text.to_str().is_ok());
+        let ascending = lines.windows(2).all(|pair| pair[0].offset < pair[1].offset);
+        if !utf8 || !ascending || lines.first().is_some_and(|entry| entry.offset < 0) {
+            return Err(Error::InvalidArgument);
+        }
+        Ok(Box::new(Code {
+            references: 1,
+            name: name.to_owned(),
+            qualname: qualname.to_owned(),
+            filename: filename.to_owned(),
+            first_line,
+            lines: lines.into(),
+        }))
+    }
+
+    /// The description; its pointers live as long as the code.
+    fn info(&self, struct_size: u32) -> CodeInfo {
+        CodeInfo {
+            struct_size,
+            first_line: self.first_line,
+            name: self.name.as_ptr(),
+            qualname: self.qualname.as_ptr(),
+            filename: self.filename.as_ptr(),
+            lines: if self.lines.is_empty() { core::ptr::null() } else { self.lines.as_ptr() },
+            line_count: self.lines.len(),
+        }
+    }
+}
+
+/// The look-alikes that rmon made and that are alive, by address.
+#[derive(Default)]
+pub struct Codes(HashMap<usize, Box<Code>>);
+
+impl Codes {
+    /// Takes a code in; its address is its identity until the last reference is released.
+    pub fn insert(&mut self, code: Box<Code>) -> *mut c_void {
+        let address = core::ptr::from_ref(&*code).cast_mut().cast::<c_void>();
+        self.0.insert(address.addr(), code);
+        address
+    }
+
+    /// Adds a reference. An address that is none of ours is left alone.
+    pub fn retain(&mut self, code: *mut c_void) {
+        if let Some(code) = self.0.get_mut(&code.addr()) {
+            code.references += 1;
+        }
+    }
+
+    /// Drops a reference; the code itself, if it was the last.
+    pub fn release(&mut self, code: *mut c_void) -> Option<Box<Code>> {
+        let found = self.0.get_mut(&code.addr())?;
+        found.references -= 1;
+        if found.references == 0 { self.0.remove(&code.addr()) } else { None }
+    }
+
+    /// The description of a living code of ours.
+    pub fn describe(&self, code: *mut c_void, struct_size: u32) -> Option<CodeInfo> {
+        self.0.get(&code.addr()).map(|code| code.info(struct_size))
+    }
+}
+
+/// The location of an event in its code: the line for LINE, else the offset.
+#[inline(always)]
+pub fn location(event: u8, offset: i32, line: i32) -> i32 {
+    if event == Event::Line.number() { line } else { offset }
+}
+
+/// So that a status fits where the C API wants an int.
+const _: () = assert!(size_of::<c_int>() == 4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branch_is_off_where_both_directions_are() {
+        static TABLE: Table = Table::new();
+        let mut marks = Marks::new(&TABLE);
+        let (code, retired) = (core::ptr::without_provenance_mut(64), &mut Vec::new());
+        disable(&mut marks, 2, code, 8, Event::BranchLeft, retired).unwrap();
+        assert_eq!(marks.get(code, 8, Event::Branch), 0);
+        disable(&mut marks, 2, code, 8, Event::BranchRight, retired).unwrap();
+        assert_eq!(marks.get(code, 8, Event::Branch), 4);
+        disable(&mut marks, 1, code, 8, Event::Branch, retired).unwrap();
+        assert_eq!(marks.get(code, 8, Event::BranchLeft), 6);
+        assert_eq!(marks.tools(Event::BranchRight), 6);
+        marks.remove_tool(2, retired);
+        assert_eq!(marks.tools(Event::Branch), 2);
+        assert!(marks.forget(code, retired));
+        assert_eq!(marks.tools(Event::Branch), 0);
+        assert_eq!(marks.get(code, 8, Event::Branch), 0);
+    }
+
+    #[test]
+    fn local_events_read_back() {
+        static TABLE: Table = Table::new();
+        let mut marks = Marks::new(&TABLE);
+        let (code, retired) = (core::ptr::without_provenance_mut(64), &mut Vec::new());
+        let set = (EventSet::LINE | EventSet::CALL | EventSet::BRANCH).normalised().unwrap();
+        set_local_events(&mut marks, 5, code, set, retired).unwrap();
+        assert_eq!(local_events(&marks, 5, code), set);
+        assert_eq!(local_events(&marks, 4, code), EventSet::empty());
+        assert_eq!(marks.tools(Event::CRaise), 1 << 5, "CALL controls C_RAISE");
+        assert_eq!(marks.tools(Event::Branch), 1 << 5);
+        set_local_events(&mut marks, 5, code, EventSet::empty(), retired).unwrap();
+        assert_eq!(marks.tools(Event::Line), 0);
+    }
+
+    #[test]
+    fn a_code_needs_ascending_offsets() {
+        let line = |offset| LineEntry { offset, line: 1 };
+        for lines in [&[line(-1)][..], &[line(2), line(1)], &[line(1), line(1)]] {
+            assert!(Code::new(c"f", c"f", c"f.x", 1, lines).is_err());
+        }
+        assert!(Code::new(c"f", c"f", c"f.x", 1, &[line(0), line(2)]).is_ok());
+        assert!(Code::new(c"\xff", c"f", c"f.x", 1, &[]).is_err());
+    }
+}

@@ -1,0 +1,634 @@
+/* ---- Inline part: what an emitter pays for. From here on rmon.h is src/ffi/inline.h. ---- */
+
+/** The bit of one event in an event set: RMON_EVENT_SET(RMON_EVENT_LINE). */
+#define RMON_EVENT_SET(event) (UINT32_C(1) << (event))
+/** The empty event set. */
+#define RMON_NO_EVENTS UINT32_C(0)
+/** The events that happen at a location: they can be set for one code, and disabled at one place. */
+#define RMON_LOCAL_EVENTS UINT32_C(0x407ff)
+/** The events that CALL controls: they can be set only together, with CALL. */
+#define RMON_ANCILLARY_EVENTS UINT32_C(0x30000)
+/** Every event. */
+#define RMON_ALL_EVENTS UINT32_C(0x7ffff)
+
+#if defined(__GNUC__) || defined(__clang__)
+#define RMON_PRIV_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#define RMON_PRIV_LOAD_ACTIVE(state) __atomic_load_n(&(state)->active, __ATOMIC_RELAXED)
+#define RMON_PRIV_LOAD_VERSION(version) __atomic_load_n((version), __ATOMIC_ACQUIRE)
+/* A length that the compiler can see is bad; elsewhere it costs nothing. */
+#define RMON_PRIV_IS_NEGATIVE(length) (__builtin_constant_p(length) && (length) < 0)
+#else
+#define RMON_PRIV_UNLIKELY(condition) (condition)
+#define RMON_PRIV_LOAD_ACTIVE(state) (*(const volatile uint8_t *)&(state)->active)
+#define RMON_PRIV_LOAD_VERSION(version) (*(const volatile uint64_t *)(version))
+#define RMON_PRIV_IS_NEGATIVE(length) 0
+#endif
+
+/* C++ reads NULL-able pointers and flags as C does; only linkage differs. */
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * The version of what tools listen to: 0 while nobody listens to anything, otherwise a number that
+ * never comes back. For the comparison in rmon_enter_scope; read it, never write it.
+ */
+extern uint64_t rmon_current_version;
+
+/**
+ * Enters a code scope: brings the states of its events up to date with what tools listen to.
+ *
+ * To be called each time a monitored function is entered (or resumed), before its first event.
+ * `states` is an array of `length` states, zeroed before its first use; `event_types` are their events
+ * (RMON_EVENT_*); `version` starts at 0 and belongs to the array. The array and its version may be
+ * kept and entered again, and may be shared by threads, or live on the stack for one call. A type
+ * that stands more than once has a state per location; one that stands once is shared by all.
+ * Nothing is kept after the call: leaving without rmon_exit_scope is fine.
+ *
+ * If nothing has changed since the array was last entered, this is a comparison, inline; `version` is
+ * taken as given. Otherwise NULLs and ranges are checked: `states` and `event_types` may be NULL only
+ * if `length` is 0.
+ * Returns RMON_OK, or, with states and version untouched, RMON_ERR_NULL, RMON_ERR_INVALID_ARGUMENT
+ * (`length` is negative) or RMON_ERR_INVALID_EVENT. (PyMonitoring_EnterScope)
+ */
+static inline int rmon_enter_scope(rmon_state *states, uint64_t *version, const uint8_t *event_types,
+                                   ptrdiff_t length)
+{
+#ifdef RMON_DISABLED
+    (void)states, (void)version, (void)event_types, (void)length;
+    return RMON_OK;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_VERSION(version) !=
+                           RMON_PRIV_LOAD_VERSION(&rmon_current_version)) ||
+        RMON_PRIV_IS_NEGATIVE(length))
+        return rmon_enter_scope_slow(states, version, event_types, length);
+    return RMON_OK;
+#endif
+}
+
+/**
+ * Leaves a code scope. Does nothing, so that it may be called any number of times, or never.
+ *
+ * Returns RMON_OK. (PyMonitoring_ExitScope)
+ */
+static inline int rmon_exit_scope(void)
+{
+    return RMON_OK;
+}
+
+/*
+ * The fires. Each reports one event of `code` at `offset` (0 or above; its unit is the emitter's) to
+ * the tools that want it, on the calling thread.
+ *
+ * `state` is the event's state in the array of the scope; it is taken as given. If its `active` is 0
+ * that is all: one load, one test, one branch not taken. `code` is the code's identity and may be
+ * NULL; other pointers may be NULL too and are passed on as they are, and not kept. Any thread may
+ * fire. From inside a callback nothing is delivered.
+ *
+ * Tools are called by descending id. The first callback that returns a negative number ends the fire,
+ * which returns that number. Otherwise a fire returns RMON_OK, or RMON_ERR_INVALID_OFFSET, or
+ * RMON_ERR_CANNOT_DISABLE if a callback returned RMON_DISABLE for an event that is not local (the
+ * callback is removed and the fire ends).
+ */
+
+/** A function starts. Local. */
+static inline int rmon_fire_py_start(rmon_state *state, void *code, int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_start_slow(state, code, offset);
+#endif
+    return RMON_OK;
+}
+
+/** A generator or coroutine goes on, other than by an exception thrown in. Local. */
+static inline int rmon_fire_py_resume(rmon_state *state, void *code, int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_resume_slow(state, code, offset);
+#endif
+    return RMON_OK;
+}
+
+/** A function is about to return `retval`. Local. */
+static inline int rmon_fire_py_return(rmon_state *state, void *code, int32_t offset, void *retval)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)retval;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_return_slow(state, code, offset, retval);
+#endif
+    return RMON_OK;
+}
+
+/** A generator or coroutine is about to yield `retval`. Local. */
+static inline int rmon_fire_py_yield(rmon_state *state, void *code, int32_t offset, void *retval)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)retval;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_yield_slow(state, code, offset, retval);
+#endif
+    return RMON_OK;
+}
+
+/** `callable` is about to be called; `arg0` is its first argument, NULL if there is none. Local. */
+static inline int rmon_fire_call(rmon_state *state, void *code, int32_t offset,
+                                 void *callable, void *arg0)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)callable, (void)arg0;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_call_slow(state, code, offset, callable, arg0);
+#endif
+    return RMON_OK;
+}
+
+/** Line `lineno` is about to run. Local; the location is the code and the line. */
+static inline int rmon_fire_line(rmon_state *state, void *code, int32_t offset, int32_t lineno)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)lineno;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_line_slow(state, code, offset, lineno);
+#endif
+    return RMON_OK;
+}
+
+/** An instruction is about to run. Local. */
+static inline int rmon_fire_instruction(rmon_state *state, void *code, int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_instruction_slow(state, code, offset);
+#endif
+    return RMON_OK;
+}
+
+/** An unconditional jump to `target_offset`. Local. */
+static inline int rmon_fire_jump(rmon_state *state, void *code, int32_t offset,
+                                 int32_t target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_jump_slow(state, code, offset, target_offset);
+#endif
+    return RMON_OK;
+}
+
+/** A conditional branch goes left, to `target_offset`. Local. */
+static inline int rmon_fire_branch_left(rmon_state *state, void *code, int32_t offset,
+                                        int32_t target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_branch_left_slow(state, code, offset, target_offset);
+#endif
+    return RMON_OK;
+}
+
+/** A conditional branch goes right, to `target_offset`. Local. */
+static inline int rmon_fire_branch_right(rmon_state *state, void *code, int32_t offset,
+                                         int32_t target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_branch_right_slow(state, code, offset, target_offset);
+#endif
+    return RMON_OK;
+}
+
+/** A conditional branch goes to `target_offset`, for an emitter that does not know which way that is.
+ * A tool that has either direction on gets it, through its BRANCH callback or else BRANCH_RIGHT's.
+ * Local. */
+static inline int rmon_fire_branch(rmon_state *state, void *code, int32_t offset,
+                                   int32_t target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_branch_slow(state, code, offset, target_offset);
+#endif
+    return RMON_OK;
+}
+
+/** `callable` returned; as rmon_fire_call. Wanted by tools that have CALL on. */
+static inline int rmon_fire_c_return(rmon_state *state, void *code, int32_t offset,
+                                     void *callable, void *arg0)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)callable, (void)arg0;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_c_return_slow(state, code, offset, callable, arg0);
+#endif
+    return RMON_OK;
+}
+
+/** `callable` raised; as rmon_fire_call. Wanted by tools that have CALL on. */
+static inline int rmon_fire_c_raise(rmon_state *state, void *code, int32_t offset,
+                                    void *callable, void *arg0)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)callable, (void)arg0;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_c_raise_slow(state, code, offset, callable, arg0);
+#endif
+    return RMON_OK;
+}
+
+/** An iteration ends with `value`, without an exception being raised. Local. */
+static inline int rmon_fire_stop_iteration(rmon_state *state, void *code, int32_t offset,
+                                           void *value)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)value;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_stop_iteration_slow(state, code, offset, value);
+#endif
+    return RMON_OK;
+}
+
+/** A generator or coroutine goes on by `exception` being thrown in. */
+static inline int rmon_fire_py_throw(rmon_state *state, void *code, int32_t offset, void *exception)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)exception;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_throw_slow(state, code, offset, exception);
+#endif
+    return RMON_OK;
+}
+
+/** `exception` is raised. */
+static inline int rmon_fire_raise(rmon_state *state, void *code, int32_t offset, void *exception)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)exception;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_raise_slow(state, code, offset, exception);
+#endif
+    return RMON_OK;
+}
+
+/** `exception` is raised again. */
+static inline int rmon_fire_reraise(rmon_state *state, void *code, int32_t offset, void *exception)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)exception;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_reraise_slow(state, code, offset, exception);
+#endif
+    return RMON_OK;
+}
+
+/** `exception` is caught. */
+static inline int rmon_fire_exception_handled(rmon_state *state, void *code, int32_t offset,
+                                              void *exception)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)exception;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_exception_handled_slow(state, code, offset, exception);
+#endif
+    return RMON_OK;
+}
+
+/** A function is left by `exception`. */
+static inline int rmon_fire_py_unwind(rmon_state *state, void *code, int32_t offset,
+                                      void *exception)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)code, (void)offset, (void)exception;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_unwind_slow(state, code, offset, exception);
+#endif
+    return RMON_OK;
+}
+
+/*
+ * The names under which CPython documents its Monitoring C API, for programs without Python. Sources
+ * written for CPython compile with these: objects are plain pointers, results are 0 or -1. A target is
+ * such an object and arrives as the event's object, with -1 for the target's offset; exception events
+ * carry what the host's hook gives, without a host NULL; C_RETURN and C_RAISE, which know no callable
+ * here, carry the callable and argument of the last CALL in their code.
+ *
+ * After Python.h these names are Python's: include rmon_python.h for them.
+ */
+#if !defined(RMON_NO_PYMONITORING_NAMES) && !defined(Py_PYTHON_H)
+
+typedef rmon_state PyMonitoringState;
+
+#define PY_MONITORING_EVENT_PY_START RMON_EVENT_PY_START
+#define PY_MONITORING_EVENT_PY_RESUME RMON_EVENT_PY_RESUME
+#define PY_MONITORING_EVENT_PY_RETURN RMON_EVENT_PY_RETURN
+#define PY_MONITORING_EVENT_PY_YIELD RMON_EVENT_PY_YIELD
+#define PY_MONITORING_EVENT_CALL RMON_EVENT_CALL
+#define PY_MONITORING_EVENT_LINE RMON_EVENT_LINE
+#define PY_MONITORING_EVENT_INSTRUCTION RMON_EVENT_INSTRUCTION
+#define PY_MONITORING_EVENT_JUMP RMON_EVENT_JUMP
+#define PY_MONITORING_EVENT_BRANCH_LEFT RMON_EVENT_BRANCH_LEFT
+#define PY_MONITORING_EVENT_BRANCH_RIGHT RMON_EVENT_BRANCH_RIGHT
+#define PY_MONITORING_EVENT_STOP_ITERATION RMON_EVENT_STOP_ITERATION
+#define PY_MONITORING_EVENT_RAISE RMON_EVENT_RAISE
+#define PY_MONITORING_EVENT_EXCEPTION_HANDLED RMON_EVENT_EXCEPTION_HANDLED
+#define PY_MONITORING_EVENT_PY_UNWIND RMON_EVENT_PY_UNWIND
+#define PY_MONITORING_EVENT_PY_THROW RMON_EVENT_PY_THROW
+#define PY_MONITORING_EVENT_RERAISE RMON_EVENT_RERAISE
+#define PY_MONITORING_EVENT_C_RETURN RMON_EVENT_C_RETURN
+#define PY_MONITORING_EVENT_C_RAISE RMON_EVENT_C_RAISE
+#define PY_MONITORING_EVENT_BRANCH RMON_EVENT_BRANCH
+
+/** Whether an event belongs to a location, so that it can be disabled there. */
+#define PY_MONITORING_IS_INSTRUMENTED_EVENT(event)                                                     \
+    ((event) >= 0 && (event) < RMON_EVENT_COUNT && (RMON_LOCAL_EVENTS >> (event)&1) != 0)
+
+/** See rmon_enter_scope. */
+static inline int PyMonitoring_EnterScope(PyMonitoringState *state_array, uint64_t *version,
+                                          const uint8_t *event_types, ptrdiff_t length)
+{
+    return rmon_enter_scope(state_array, version, event_types, length) < 0 ? -1 : 0;
+}
+
+/** See rmon_exit_scope. */
+static inline int PyMonitoring_ExitScope(void)
+{
+    return rmon_exit_scope();
+}
+
+/** See rmon_fire_py_start. */
+static inline int PyMonitoring_FirePyStartEvent(PyMonitoringState *state, void *codelike,
+                                                int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_start_slow(state, codelike, offset) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_py_resume. */
+static inline int PyMonitoring_FirePyResumeEvent(PyMonitoringState *state, void *codelike,
+                                                 int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_resume_slow(state, codelike, offset) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_py_return. */
+static inline int PyMonitoring_FirePyReturnEvent(PyMonitoringState *state, void *codelike,
+                                                 int32_t offset, void *retval)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)retval;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_return_slow(state, codelike, offset, retval) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_py_yield. */
+static inline int PyMonitoring_FirePyYieldEvent(PyMonitoringState *state, void *codelike,
+                                                int32_t offset, void *retval)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)retval;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_py_yield_slow(state, codelike, offset, retval) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_call. */
+static inline int PyMonitoring_FireCallEvent(PyMonitoringState *state, void *codelike,
+                                             int32_t offset, void *callable, void *arg0)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)callable, (void)arg0;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_call_slow(state, codelike, offset, callable, arg0) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_line. */
+static inline int PyMonitoring_FireLineEvent(PyMonitoringState *state, void *codelike,
+                                             int32_t offset, int lineno)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)lineno;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_line_slow(state, codelike, offset, lineno) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_jump. */
+static inline int PyMonitoring_FireJumpEvent(PyMonitoringState *state, void *codelike,
+                                             int32_t offset, void *target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_target_object_slow(state, codelike, offset, RMON_EVENT_JUMP,
+                                            target_offset) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_branch. */
+static inline int PyMonitoring_FireBranchEvent(PyMonitoringState *state, void *codelike,
+                                               int32_t offset, void *target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_target_object_slow(state, codelike, offset, RMON_EVENT_BRANCH,
+                                            target_offset) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_branch_left. */
+static inline int PyMonitoring_FireBranchLeftEvent(PyMonitoringState *state, void *codelike,
+                                                   int32_t offset, void *target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_target_object_slow(state, codelike, offset, RMON_EVENT_BRANCH_LEFT,
+                                            target_offset) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_branch_right. */
+static inline int PyMonitoring_FireBranchRightEvent(PyMonitoringState *state, void *codelike,
+                                                    int32_t offset, void *target_offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)target_offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_target_object_slow(state, codelike, offset, RMON_EVENT_BRANCH_RIGHT,
+                                            target_offset) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_c_return. */
+static inline int PyMonitoring_FireCReturnEvent(PyMonitoringState *state, void *codelike,
+                                                int32_t offset, void *retval)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)retval;
+#else
+    (void)retval;
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_last_call_slow(state, codelike, offset, RMON_EVENT_C_RETURN) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_c_raise. */
+static inline int PyMonitoring_FireCRaiseEvent(PyMonitoringState *state, void *codelike,
+                                               int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_last_call_slow(state, codelike, offset, RMON_EVENT_C_RAISE) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_stop_iteration. */
+static inline int PyMonitoring_FireStopIterationEvent(PyMonitoringState *state, void *codelike,
+                                                      int32_t offset, void *value)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset, (void)value;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_stop_iteration_slow(state, codelike, offset, value) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_py_throw. */
+static inline int PyMonitoring_FirePyThrowEvent(PyMonitoringState *state, void *codelike,
+                                                int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_current_exception_slow(state, codelike, offset,
+                                                RMON_EVENT_PY_THROW) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_raise. */
+static inline int PyMonitoring_FireRaiseEvent(PyMonitoringState *state, void *codelike,
+                                              int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_current_exception_slow(state, codelike, offset,
+                                                RMON_EVENT_RAISE) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_reraise. */
+static inline int PyMonitoring_FireReraiseEvent(PyMonitoringState *state, void *codelike,
+                                                int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_current_exception_slow(state, codelike, offset,
+                                                RMON_EVENT_RERAISE) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_exception_handled. */
+static inline int PyMonitoring_FireExceptionHandledEvent(PyMonitoringState *state, void *codelike,
+                                                         int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_current_exception_slow(state, codelike, offset,
+                                                RMON_EVENT_EXCEPTION_HANDLED) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+/** See rmon_fire_py_unwind. */
+static inline int PyMonitoring_FirePyUnwindEvent(PyMonitoringState *state, void *codelike,
+                                                 int32_t offset)
+{
+#ifdef RMON_DISABLED
+    (void)state, (void)codelike, (void)offset;
+#else
+    if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0))
+        return rmon_fire_current_exception_slow(state, codelike, offset,
+                                                RMON_EVENT_PY_UNWIND) < 0 ? -1 : 0;
+#endif
+    return 0;
+}
+
+#endif /* RMON_NO_PYMONITORING_NAMES, Py_PYTHON_H */
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* RMON_H */

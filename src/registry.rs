@@ -1,0 +1,487 @@
+//! The single writer: who listens to what, and the version that scopes compare with.
+//!
+//! All control calls come here and are serialised by one lock. What fires and scopes need to know is
+//! published in a few words per event, which they read without it. The registry calls nobody: what
+//! has to be freed is handed to `sync::reclaim` after the lock is let go.
+//!
+//! # Synchronization
+//!
+//! The words per event are published first, the version after them (Release). A scope loads the
+//! version (Acquire) *before* it reads the words, so that it can only store a version that is too
+//! old for what it read, never one that is too new: then it merely comes again. A fire reads its
+//! event's word inside (see `sync::word`), so that [`synchronize`] after a change means that no fire
+//! goes by the old word any more.
+
+use core::ffi::{CStr, c_void};
+use core::sync::atomic::{
+    AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::ffi::CString;
+use std::sync::LazyLock;
+
+use parking_lot::Mutex;
+
+use crate::code::{self, Code, CodeInfo, Codes, DISABLED, LOCAL, Marks};
+use crate::event::{EVENT_COUNT, Event, EventSet};
+use crate::status::{Error, Result};
+use crate::sync::reclaim::{self, Job};
+use crate::sync::slot::Entry;
+use crate::sync::table::Retired;
+use crate::sync::{self, ForkHooks, barrier, thread};
+use crate::tool::{Candidate, Registration, ToolId, Tools};
+
+/// Bits of an event's word: the tools that have it on globally.
+const GLOBAL_SHIFT: u32 = 0;
+/// The tools that have it on for some code.
+const LOCAL_SHIFT: u32 = 8;
+/// The tools that have disabled some location of it.
+const DISABLED_SHIFT: u32 = 16;
+/// Readers must execute a fence of their own after entering.
+const FENCE: u32 = 1 << 24;
+
+/// What a fire of one event has to consider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest(u32);
+
+impl Interest {
+    /// The tools that have the event on globally.
+    #[inline(always)]
+    pub fn global(self) -> u8 {
+        (self.0 >> GLOBAL_SHIFT) as u8
+    }
+
+    /// The tools that have it on for some code.
+    #[inline(always)]
+    pub fn local(self) -> u8 {
+        (self.0 >> LOCAL_SHIFT) as u8
+    }
+
+    /// The tools that have disabled some location of it.
+    #[inline(always)]
+    pub fn disabled(self) -> u8 {
+        (self.0 >> DISABLED_SHIFT) as u8
+    }
+
+    /// Whether the reader must fence, and ask again.
+    #[inline(always)]
+    pub fn fence(self) -> bool {
+        self.0 & FENCE != 0
+    }
+
+    /// Whether the global set says all.
+    #[inline(always)]
+    pub fn is_global_only(self) -> bool {
+        self.0 <= 0xff
+    }
+}
+
+static INTEREST: [AtomicU32; EVENT_COUNT] = [const { AtomicU32::new(0) }; EVENT_COUNT];
+/// The tools that may want an event in some code: what a scope writes into its states.
+static ACTIVE: [AtomicU8; EVENT_COUNT] = [const { AtomicU8::new(0) }; EVENT_COUNT];
+
+/// The version of what is listened to: 0 while nobody listens to anything, otherwise a number that
+/// never comes back. The inline part of the header compares a scope's version with it; for that it is
+/// exported, the only thing outside of `ffi` that is.
+#[unsafe(export_name = "rmon_current_version")]
+pub static VERSION: AtomicU64 = AtomicU64::new(0);
+
+/// What a fire of `event` has to consider.
+///
+/// # Safety
+/// `event` is below [`EVENT_COUNT`].
+#[inline(always)]
+pub unsafe fn interest(event: u8) -> Interest {
+    // SAFETY: the caller keeps it in bounds.
+    Interest(unsafe { INTEREST.get_unchecked(usize::from(event)) }.load(Relaxed))
+}
+
+/// The tools that may want `event` in some code.
+///
+/// # Safety
+/// `event` is below [`EVENT_COUNT`].
+#[inline(always)]
+pub unsafe fn active(event: u8) -> u8 {
+    // SAFETY: the caller keeps it in bounds.
+    unsafe { ACTIVE.get_unchecked(usize::from(event)) }.load(Relaxed)
+}
+
+/// The version; what is read of the registry after this is at least as new.
+#[inline(always)]
+pub fn version() -> u64 {
+    // Acquire: pairs with the Release in `Control::publish`.
+    VERSION.load(Acquire)
+}
+
+/// Whether a scope's states are as new as the registry.
+///
+/// # Safety
+/// `version` is valid for reads, aligned, and shared with other threads through this module, the
+/// header's inline part, or atomics only.
+#[inline(always)]
+pub unsafe fn is_current(scope: *mut u64) -> bool {
+    // SAFETY: the caller's promise.
+    let scope = unsafe { AtomicU64::from_ptr(scope) };
+    // Acquire: pairs with the Release in `store_version`: who sees the version sees the states.
+    scope.load(Acquire) == version()
+}
+
+/// Stores the version of a scope whose states have been filled.
+///
+/// # Safety
+/// As for [`is_current`], and `scope` is valid for writes.
+#[inline(always)]
+pub unsafe fn store_version(scope: *mut u64, version: u64) {
+    // SAFETY: the caller's promise.
+    let scope = unsafe { AtomicU64::from_ptr(scope) };
+    // Release: pairs with the Acquire in `is_current` and in the header.
+    scope.store(version, Release);
+}
+
+/// Everything that the lock protects.
+struct Control {
+    tools: Tools,
+    local: Marks,
+    disabled: Marks,
+    codes: Codes,
+    last_version: u64,
+    /// To be run when no reader is inside any more.
+    jobs: Vec<Job>,
+    /// Arrays of tables, to be freed then too.
+    retired: Vec<Retired>,
+}
+
+static CONTROL: LazyLock<Mutex<Control>> = LazyLock::new(|| {
+    Mutex::new(Control {
+        tools: Tools::new(),
+        local: Marks::new(&LOCAL),
+        disabled: Marks::new(&DISABLED),
+        codes: Codes::default(),
+        last_version: 0,
+        jobs: Vec::new(),
+        retired: Vec::new(),
+    })
+});
+
+impl Control {
+    /// Publishes the words of all events.
+    fn publish_interest(&mut self) {
+        for event in Event::ALL {
+            let global = self.tools.listening(event);
+            let local = self.local.tools(event);
+            let word = u32::from(global) << GLOBAL_SHIFT
+                | u32::from(local) << LOCAL_SHIFT
+                | u32::from(self.disabled.tools(event)) << DISABLED_SHIFT
+                | if barrier::readers_must_fence() { FENCE } else { 0 };
+            INTEREST[event.index()].store(word, Relaxed);
+            ACTIVE[event.index()].store(global | local, Relaxed);
+        }
+    }
+
+    /// Publishes a change of what is listened to.
+    fn publish(&mut self) {
+        self.publish_interest();
+        let anybody = Event::ALL.iter().any(|event| ACTIVE[event.index()].load(Relaxed) != 0);
+        let version = if anybody {
+            self.last_version += 1;
+            self.last_version
+        } else {
+            0
+        };
+        // Release: pairs with the Acquire in `version`.
+        VERSION.store(version, Release);
+    }
+
+    fn free_later(&mut self, old: Option<Registration>) {
+        if let Some(registration) = old {
+            self.jobs.push(Box::new(move || registration.free()));
+        }
+    }
+
+    fn clear_tool(&mut self, tool: ToolId) {
+        for event in Event::ALL {
+            let old = self.tools.unregister(tool, event);
+            self.free_later(old);
+        }
+        self.tools.set_events(tool, EventSet::empty());
+        self.local.remove_tool(tool.number(), &mut self.retired);
+        self.disabled.remove_tool(tool.number(), &mut self.retired);
+        self.publish();
+    }
+
+    fn forget(&mut self, code: *mut c_void) {
+        let mut changed = self.local.forget(code, &mut self.retired);
+        changed |= self.disabled.forget(code, &mut self.retired);
+        if changed {
+            self.publish();
+        }
+    }
+
+    fn take_jobs(&mut self) -> Vec<Job> {
+        let retired: Vec<_> = self.retired.drain(..).flatten().collect();
+        let mut jobs = core::mem::take(&mut self.jobs);
+        if !retired.is_empty() {
+            jobs.push(Box::new(move || drop(retired)));
+        }
+        jobs
+    }
+}
+
+unsafe extern "C" fn before_fork() {
+    core::mem::forget(CONTROL.lock());
+    reclaim::lock_for_fork();
+}
+
+unsafe extern "C" fn after_fork_in_parent() {
+    // SAFETY: both were locked by `before_fork` on this thread; pthread_atfork calls them in pairs.
+    unsafe {
+        reclaim::unlock_after_fork();
+        CONTROL.force_unlock();
+    }
+}
+
+unsafe extern "C" fn after_fork_in_child() {
+    // SAFETY: as in the parent; the child has this thread only.
+    unsafe {
+        reclaim::keep_only_this_thread();
+        sync::reset_lock(&CONTROL);
+    }
+}
+
+fn start() -> Result<()> {
+    let hooks = ForkHooks {
+        prepare: before_fork,
+        parent: after_fork_in_parent,
+        child: after_fork_in_child,
+    };
+    LazyLock::force(&CONTROL);
+    if sync::start(hooks) { Ok(()) } else { Err(Error::NoMemory) }
+}
+
+/// Reads under the lock.
+fn read<R>(body: impl FnOnce(&Control) -> R) -> R {
+    body(&CONTROL.lock())
+}
+
+/// Changes something under the lock, then lets go of what became free.
+fn write<R>(body: impl FnOnce(&mut Control) -> Result<R>) -> Result<R> {
+    start()?;
+    let mut control = CONTROL.lock();
+    let result = body(&mut control);
+    let jobs = control.take_jobs();
+    drop(control);
+    reclaim::defer(jobs);
+    result
+}
+
+/// As [`write`], for changes that the delivery which is going on on this thread must heed.
+fn change<R>(body: impl FnOnce(&mut Control) -> Result<R>) -> Result<R> {
+    let result = write(body);
+    if result.is_ok() {
+        thread::current().note_change();
+    }
+    result
+}
+
+/// Takes a tool id.
+///
+/// # Errors
+/// [`Error::InvalidName`] if the name is empty or not UTF-8, then [`Error::ToolInUse`].
+pub fn use_tool_id(tool: ToolId, name: &CStr) -> Result<()> {
+    if name.is_empty() || name.to_str().is_err() {
+        return Err(Error::InvalidName);
+    }
+    let name = CString::from(name);
+    change(|control| {
+        if control.tools.name(tool).is_some() {
+            return Err(Error::ToolInUse);
+        }
+        control.tools.set_name(tool, Some(name));
+        Ok(())
+    })
+}
+
+/// Removes all that a tool has set: callbacks, events, local events, disabled locations. The id stays
+/// in use. Nothing happens for an id that is not.
+pub fn clear_tool_id(tool: ToolId) -> Result<()> {
+    clear_and(tool, |_| ())
+}
+
+/// Clears a tool, then gives its id back.
+pub fn free_tool_id(tool: ToolId) -> Result<()> {
+    clear_and(tool, |control| control.tools.set_name(tool, None))
+}
+
+fn clear_and(tool: ToolId, then: impl FnOnce(&mut Control)) -> Result<()> {
+    let cleared = change(|control| {
+        let in_use = control.tools.name(tool).is_some();
+        if in_use {
+            control.clear_tool(tool);
+            then(control);
+        }
+        Ok(in_use)
+    })?;
+    if cleared {
+        thread::current().note_cleared(tool.number());
+    }
+    Ok(())
+}
+
+/// Tells `body` the name under which an id is in use, or `None`.
+pub fn with_tool_name<R>(tool: ToolId, body: impl FnOnce(Option<&CStr>) -> R) -> R {
+    read(|control| body(control.tools.name(tool)))
+}
+
+/// A tool's global events, normalised.
+pub fn get_events(tool: ToolId) -> EventSet {
+    read(|control| control.tools.events(tool))
+}
+
+/// Sets a tool's global events.
+///
+/// # Errors
+/// [`Error::NotIndependent`], then [`Error::ToolNotInUse`].
+pub fn set_events(tool: ToolId, set: EventSet) -> Result<()> {
+    let set = set.normalised()?;
+    change(|control| {
+        if control.tools.name(tool).is_none() {
+            return Err(Error::ToolNotInUse);
+        }
+        if control.tools.set_events(tool, set) {
+            control.publish();
+        }
+        Ok(())
+    })
+}
+
+/// A tool's local events on a code, normalised.
+pub fn get_local_events(tool: ToolId, code: *mut c_void) -> EventSet {
+    read(|control| code::local_events(&control.local, tool.number(), code))
+}
+
+/// Sets a tool's local events on a code.
+///
+/// # Errors
+/// [`Error::NotIndependent`], then [`Error::InvalidEventSet`] if an event is not local, then
+/// [`Error::ToolNotInUse`].
+pub fn set_local_events(tool: ToolId, code: *mut c_void, set: EventSet) -> Result<()> {
+    let set = set.normalised()?;
+    if !EventSet::LOCAL.contains(set) {
+        return Err(Error::InvalidEventSet);
+    }
+    change(|control| {
+        if control.tools.name(tool).is_none() {
+            return Err(Error::ToolNotInUse);
+        }
+        if code::local_events(&control.local, tool.number(), code) != set {
+            let retired = &mut control.retired;
+            code::set_local_events(&mut control.local, tool.number(), code, set, retired)?;
+            control.publish();
+        }
+        Ok(())
+    })
+}
+
+/// Registers a callback, instead of what was registered.
+pub fn register_callback(tool: ToolId, event: Event, candidate: Candidate) -> Result<()> {
+    change(|control| {
+        let (old, ticket) = control.tools.register(tool, event, candidate);
+        control.free_later(old);
+        control.jobs.push(Box::new(move || {
+            CONTROL.lock().tools.settle(tool, event, ticket);
+        }));
+        Ok(())
+    })
+}
+
+/// Removes a callback, if there is one.
+pub fn unregister_callback(tool: ToolId, event: Event) -> Result<()> {
+    change(|control| {
+        let old = control.tools.unregister(tool, event);
+        control.free_later(old);
+        Ok(())
+    })
+}
+
+/// Removes a callback if it is still the one that a fire found.
+pub fn unregister_if(tool: ToolId, event: Event, entry: Entry) -> Result<()> {
+    change(|control| {
+        let found = control.tools.registration(tool, event);
+        if found.is_some_and(|registration| registration.is(entry)) {
+            let old = control.tools.unregister(tool, event);
+            control.free_later(old);
+        }
+        Ok(())
+    })
+}
+
+/// Tells `body` what is registered, or `None`.
+pub fn with_callback<R>(tool: ToolId, event: Event, body: impl FnOnce(Option<&Registration>) -> R) -> R {
+    read(|control| body(control.tools.registration(tool, event)))
+}
+
+/// Enables all disabled locations again, for all tools.
+pub fn restart_events() -> Result<()> {
+    change(|control| {
+        control.disabled.clear(&mut control.retired);
+        control.publish();
+        Ok(())
+    })
+}
+
+/// Waits until no callback that was removed before can be running, and frees those.
+///
+/// # Errors
+/// [`Error::InCallback`], without waiting, when called from inside a callback or destroy function.
+pub fn synchronize() -> Result<()> {
+    start()?;
+    if reclaim::synchronize() { Ok(()) } else { Err(Error::InCallback) }
+}
+
+/// Disables a location for a tool, because its callback for `event` said so. Called by a fire.
+pub fn disable(tool: ToolId, event: Event, code: *mut c_void, location: i32) -> Result<()> {
+    write(|control| {
+        if control.tools.name(tool).is_none() {
+            return Ok(()); // freed while its callback was running
+        }
+        let (disabled, retired) = (&mut control.disabled, &mut control.retired);
+        code::disable(disabled, tool.number(), code, location, event, retired)?;
+        control.publish_interest();
+        Ok(())
+    })
+}
+
+/// Takes a code look-alike in.
+pub fn insert_code(code: Box<Code>) -> Result<*mut c_void> {
+    write(|control| Ok(control.codes.insert(code)))
+}
+
+/// Adds a reference to a look-alike of ours.
+pub fn retain_code(code: *mut c_void) {
+    CONTROL.lock().codes.retain(code);
+}
+
+/// Drops a reference to a look-alike of ours; with the last one, all that tools have set on it goes.
+pub fn release_code(code: *mut c_void) -> Result<()> {
+    change(|control| {
+        if let Some(dead) = control.codes.release(code) {
+            control.forget(code);
+            // Its address must not be given to another before readers have left.
+            control.jobs.push(Box::new(move || drop(dead)));
+        }
+        Ok(())
+    })
+}
+
+/// The description of a living look-alike of ours.
+pub fn describe_code(code: *mut c_void, struct_size: u32) -> Option<CodeInfo> {
+    read(|control| control.codes.describe(code, struct_size))
+}
+
+/// Drops all that tools have set on a code.
+pub fn forget_code(code: *mut c_void) -> Result<()> {
+    change(|control| {
+        control.forget(code);
+        Ok(())
+    })
+}

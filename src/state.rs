@@ -1,0 +1,320 @@
+//! The two bytes that an emitter keeps per event of a scope.
+//!
+//! `active` has a bit per tool that may want the event; the emitter's inline check reads nothing
+//! else. `opaque` is rmon's own: it says which event the state stands for and where in its array,
+//! so that from a state that an emitter is firing, and which is therefore alive, its whole array can
+//! be found. That is what makes an array correctable in place when a callback changes what is
+//! listened to, without remembering a pointer into somebody's stack.
+//!
+//! # The mark (`opaque`)
+//!
+//! 0: not written by rmon, or not since the emitter zeroed it. Otherwise
+//! `1 + event + EVENT_COUNT * (ends + 4 * sharing)`: `ends` bit 0 on the first state of an array and
+//! bit 1 on the last; `sharing` tells whether the event's type stands once in the array (shared by
+//! all locations) or several times (a state per location), and is found out when it is first asked.
+//!
+//! # Synchronization
+//!
+//! Both bytes may be shared by threads, so they are only touched as relaxed atomics. Neither
+//! publishes anything: a stale `active` makes a fire late or ask in vain, and the fire asks the
+//! registry anyway; a mark is only written together with the same mark by whoever enters the same
+//! array.
+
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use crate::event::EVENT_COUNT;
+
+/// The state of one event in one scope: which tools may want it.
+///
+/// Two bytes for ever, as CPython's `PyMonitoringState` is. Owned by the emitter, who zeroes it
+/// before its first scope; an array of them is given to `rmon_enter_scope` and may lie anywhere
+/// (stack, heap, static), be shared by threads, and be thrown away at any time that no fire is using
+/// it. A state belongs to its array: fire with a pointer into the array, not with a copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct State {
+    /// A bit for each tool that may want this event; 0: nobody does.
+    pub active: u8,
+    /// rmon's own. Zero it once, then leave it alone.
+    pub opaque: u8,
+}
+
+const _: () = assert!(
+    size_of::<State>() == 2
+        && align_of::<State>() == 1
+        && core::mem::offset_of!(State, active) == 0
+        && core::mem::offset_of!(State, opaque) == 1
+);
+
+const FIRST: u8 = 1;
+const LAST: u8 = 2;
+const EVENTS: u8 = EVENT_COUNT as u8;
+/// The distance between marks that differ in `sharing` only.
+const SHARING: u8 = 4 * EVENTS;
+
+/// Whether a state stands for one location or for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    Unknown = 0,
+    /// The type stands several times in the array: this state has a location of its own.
+    Own = 1,
+    /// The type stands once: all locations use this state.
+    Shared = 2,
+}
+
+#[inline(always)]
+fn active(state: *mut State) -> &'static AtomicU8 {
+    // SAFETY: callers pass a state that is valid for the duration of their own call and use the
+    // reference no longer than that; a byte is always aligned.
+    unsafe { AtomicU8::from_ptr(&raw mut (*state).active) }
+}
+
+#[inline(always)]
+fn mark(state: *mut State) -> &'static AtomicU8 {
+    // SAFETY: as for `active`.
+    unsafe { AtomicU8::from_ptr(&raw mut (*state).opaque) }
+}
+
+/// The tools that may want the state's event.
+///
+/// # Safety
+/// `state` must be valid for reads and writes, which may be concurrent with other threads' only
+/// through this module or through relaxed atomics.
+#[inline(always)]
+pub unsafe fn load_active(state: *mut State) -> u8 {
+    active(state).load(Relaxed)
+}
+
+/// Takes tools out of the state.
+///
+/// # Safety
+/// As for [`load_active`].
+pub unsafe fn clear_active(state: *mut State, tools: u8) {
+    active(state).fetch_and(!tools, Relaxed);
+}
+
+/// Where in its array a state stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Place {
+    /// Neither first nor last.
+    Middle = 0,
+    /// The first of several.
+    First = FIRST,
+    /// The last of several.
+    Last = LAST,
+    /// The only one.
+    Only = FIRST | LAST,
+}
+
+/// Writes one state of an array that is being entered: who may want the event, and the mark. Each
+/// byte is written once and finally, since another thread may be using the array.
+///
+/// # Safety
+/// As for [`load_active`]; `event` is below [`EVENT_COUNT`].
+#[inline(always)]
+pub unsafe fn enter(state: *mut State, tools: u8, event: u8, place: Place) {
+    active(state).store(tools, Relaxed);
+    mark(state).store(1 + event + EVENTS * place as u8, Relaxed);
+}
+
+/// The parts of a mark; `None` if rmon did not write it.
+fn parts(mark: u8) -> Option<(u8, u8, Sharing)> {
+    let code = mark.checked_sub(1)?;
+    let sharing = match code / SHARING {
+        0 => Sharing::Unknown,
+        1 => Sharing::Own,
+        2 => Sharing::Shared,
+        _ => return None,
+    };
+    Some((code % EVENTS, code / EVENTS % 4, sharing))
+}
+
+/// Whether the state may be one location's own: a cheap test that [`has_own_location`] settles.
+///
+/// # Safety
+/// As for [`load_active`].
+#[inline(always)]
+pub unsafe fn may_have_own_location(state: *mut State) -> bool {
+    mark(state).load(Relaxed).wrapping_sub(1) < 2 * SHARING
+}
+
+/// The array that a state lies in, as its first state and its length; `None` if the state was not
+/// entered, or its array is not whole.
+///
+/// # Safety
+/// `state` is as for [`load_active`] and lies in the array with which it was entered.
+unsafe fn array_of(state: *mut State) -> Option<(*mut State, usize)> {
+    let (_, ends, _) = parts(mark(state).load(Relaxed))?;
+    let mut first = state;
+    let mut at = ends;
+    while at & FIRST == 0 {
+        // SAFETY: a state that is not the first of its array has one before it.
+        first = unsafe { first.sub(1) };
+        at = parts(mark(first).load(Relaxed))?.1;
+        if at & LAST != 0 {
+            return None; // another array's end: this one was entered in pieces
+        }
+    }
+    let mut last = state;
+    at = ends;
+    while at & LAST == 0 {
+        // SAFETY: a state that is not the last of its array has one after it.
+        last = unsafe { last.add(1) };
+        at = parts(mark(last).load(Relaxed))?.1;
+        if at & FIRST != 0 {
+            return None;
+        }
+    }
+    // SAFETY: both were reached from `state` inside one array.
+    let length = unsafe { last.offset_from(first) } as usize + 1;
+    Some((first, length))
+}
+
+/// Whether the emitter gave one location this state, by letting the event's type stand several times
+/// in the array. Remembers the answer in the mark.
+///
+/// # Safety
+/// As for [`array_of`].
+#[cold]
+pub unsafe fn has_own_location(state: *mut State) -> bool {
+    let old = mark(state).load(Relaxed);
+    let Some((event, _, sharing)) = parts(old) else {
+        return false;
+    };
+    if sharing != Sharing::Unknown {
+        return sharing == Sharing::Own;
+    }
+    // SAFETY: the caller's promise is this call's.
+    let Some((first, length)) = (unsafe { array_of(state) }) else {
+        return false;
+    };
+    let own = (0..length).any(|index| {
+        // SAFETY: within the array that `array_of` found.
+        let other = unsafe { first.add(index) };
+        other != state && parts(mark(other).load(Relaxed)).is_some_and(|(e, ..)| e == event)
+    });
+    let sharing = if own { Sharing::Own } else { Sharing::Shared };
+    mark(state).store(old + SHARING * sharing as u8, Relaxed);
+    own
+}
+
+/// Rewrites the `active` of every state in the array that `state` lies in, from `tools(event)`.
+///
+/// # Safety
+/// As for [`array_of`].
+#[cold]
+pub unsafe fn refresh_array(state: *mut State, tools: impl Fn(u8) -> u8) {
+    // SAFETY: the caller's promise is this call's.
+    let Some((first, length)) = (unsafe { array_of(state) }) else {
+        return;
+    };
+    for index in 0..length {
+        // SAFETY: within the array that `array_of` found.
+        let state = unsafe { first.add(index) };
+        if let Some((event, ..)) = parts(mark(state).load(Relaxed)) {
+            active(state).store(tools(event), Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entered(types: &[u8]) -> Vec<State> {
+        let mut states = vec![State::default(); types.len()];
+        for (index, (state, event)) in states.iter_mut().zip(types).enumerate() {
+            let place = match (index == 0, index + 1 == types.len()) {
+                (true, true) => Place::Only,
+                (true, false) => Place::First,
+                (false, true) => Place::Last,
+                (false, false) => Place::Middle,
+            };
+            // SAFETY: a live state, and a valid event.
+            unsafe { enter(state, 0, *event, place) };
+        }
+        states
+    }
+
+    #[test]
+    fn every_mark_reads_back() {
+        for event in 0..EVENTS {
+            for ends in 0..4 {
+                for sharing in [Sharing::Unknown, Sharing::Own, Sharing::Shared] {
+                    let mark = 1 + event + EVENTS * ends + SHARING * sharing as u8;
+                    assert_eq!(parts(mark), Some((event, ends, sharing)));
+                }
+            }
+        }
+        assert_eq!(parts(0), None);
+        assert_eq!(parts(1 + 3 * SHARING), None);
+        assert_eq!(parts(255), None);
+    }
+
+    #[test]
+    fn an_array_is_found_from_each_of_its_states() {
+        for length in [1, 2, 3, 17, 300] {
+            let types: Vec<u8> = (0..length).map(|index| (index % 19) as u8).collect();
+            let mut states = entered(&types);
+            let start = states.as_mut_ptr();
+            for index in 0..length {
+                // SAFETY: within the array.
+                let found = unsafe { array_of(start.add(index)) };
+                assert_eq!(found, Some((start, length)));
+            }
+        }
+    }
+
+    #[test]
+    fn an_array_entered_in_pieces_is_not_followed() {
+        let mut states = entered(&[5, 5, 5, 5]);
+        let start = states.as_mut_ptr();
+        // SAFETY: the last two states of the array, entered again on their own.
+        unsafe {
+            enter(start.add(2), 0, 5, Place::First);
+            enter(start.add(3), 0, 5, Place::Last);
+            assert_eq!(array_of(start), None);
+            assert_eq!(array_of(start.add(2)), Some((start.add(2), 2)));
+        }
+    }
+
+    #[test]
+    fn a_type_that_stands_once_is_shared() {
+        let mut states = entered(&[0, 5, 5, 2]);
+        let start = states.as_mut_ptr();
+        let own: Vec<bool> = (0..4)
+            .map(|index| {
+                // SAFETY: within the array.
+                unsafe { has_own_location(start.add(index)) }
+            })
+            .collect();
+        assert_eq!(own, [false, true, true, false]);
+        // SAFETY: within the array.
+        unsafe {
+            assert!(!may_have_own_location(start), "the answer is remembered");
+            assert!(may_have_own_location(start.add(1)));
+            assert_eq!(array_of(start.add(3)), Some((start, 4)), "and the ends are kept");
+        }
+    }
+
+    #[test]
+    fn a_refresh_writes_by_type() {
+        let mut states = entered(&[0, 5, 2]);
+        // SAFETY: within the array.
+        unsafe { refresh_array(&mut states[1], |event| event + 1) };
+        assert_eq!(states.iter().map(|state| state.active).collect::<Vec<_>>(), [1, 6, 3]);
+    }
+
+    #[test]
+    fn a_state_that_was_never_entered_is_left_alone() {
+        let mut state = State { active: 7, opaque: 0 };
+        // SAFETY: a live state.
+        unsafe {
+            refresh_array(&mut state, |_| 0);
+            assert!(!may_have_own_location(&mut state));
+            assert!(!has_own_location(&mut state));
+        }
+        assert_eq!(state.active, 7);
+    }
+}

@@ -1,0 +1,75 @@
+//! The fence that the writer makes all readers pass.
+//!
+//! On Linux membarrier(2), "private expedited": when it returns, every running thread of the process
+//! has executed a full fence since it was called. Where the kernel refuses it (too old, seccomp, not
+//! Linux) the writer executes an ordinary fence, and readers are told, by [`readers_must_fence`], to
+//! execute one as well.
+
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst, fence};
+
+/// Whether membarrier is refused; decided once, in [`start`].
+static READERS_MUST_FENCE: AtomicBool = AtomicBool::new(false);
+
+#[cfg(target_os = "linux")]
+mod membarrier {
+    const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
+    const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
+
+    fn call(command: libc::c_int) -> bool {
+        // SAFETY: membarrier takes no pointers; an unknown command is refused.
+        unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+    }
+
+    pub fn register() -> bool {
+        call(REGISTER_PRIVATE_EXPEDITED) && call(PRIVATE_EXPEDITED)
+    }
+
+    pub fn execute() -> bool {
+        // A registration belongs to the address space; a second one is for a kernel that forgets it
+        // across fork.
+        call(PRIVATE_EXPEDITED) || register()
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod membarrier {
+    pub fn register() -> bool {
+        false
+    }
+
+    pub fn execute() -> bool {
+        false
+    }
+}
+
+/// Chooses the fence; before any reader exists. `RMON_NO_MEMBARRIER` in the environment takes
+/// the fall-back, for tests of it.
+pub fn start() {
+    let refused = std::env::var_os("RMON_NO_MEMBARRIER").is_some() || !membarrier::register();
+    READERS_MUST_FENCE.store(refused, Relaxed);
+}
+
+/// Whether a reader must execute a full fence of its own after entering.
+pub fn readers_must_fence() -> bool {
+    READERS_MUST_FENCE.load(Relaxed)
+}
+
+/// What was stored before this is seen by every reader that enters after it; every reader that
+/// entered before it is seen by loads after it.
+pub fn barrier() {
+    // SeqCst: one half of the two-variable reasoning in `word`; the other half is the reader's own
+    // fence, or the kernel's on its behalf.
+    fence(SeqCst);
+    if !readers_must_fence() && !membarrier::execute() {
+        // It worked when the library started. Readers do not fence, so going on would be unsound.
+        std::process::abort();
+    }
+    fence(SeqCst);
+}
+
+/// The reader's own fence after entering, where [`readers_must_fence`].
+#[inline]
+pub fn reader_fence() {
+    // SeqCst: the reader's half of the two-variable reasoning in `word`.
+    fence(SeqCst);
+}

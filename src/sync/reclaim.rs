@@ -1,0 +1,192 @@
+//! What runs once no reader can be inside any more; waiting for readers; fork.
+//!
+//! The writer unpublishes something (a callback, a table) and hands over the *jobs* that free it.
+//! [`defer`] makes all readers pass a fence, notes which threads are inside at that moment, and runs
+//! the jobs as soon as each of them has been outside: at once in the usual case that nobody is
+//! inside, otherwise in a later call of [`defer`], [`collect`] or [`synchronize`], or at a thread's
+//! end. Only [`synchronize`] waits.
+//!
+//! Jobs run without any lock, on whichever thread finds them ready, and count as being inside: fires
+//! are suppressed, and [`synchronize`] on another thread waits for them.
+//!
+//! The lock here comes after the registry's; nothing is called while it is held.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::barrier::barrier;
+use super::thread::{self, Current, Record};
+
+/// Frees something. Must not panic; if it does, the panic is dropped.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread that was inside, and the word it had.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Inside {
+    record: *const Record,
+    word: u64,
+}
+
+struct Batch {
+    waiting: Vec<Inside>,
+    jobs: Vec<Job>,
+}
+
+#[derive(Default)]
+struct Pending {
+    batches: Vec<Batch>,
+}
+
+// SAFETY: the pointers in `waiting` are compared, and followed only through the list of threads,
+// under the lock that this value lies in.
+unsafe impl Send for Pending {}
+
+static PENDING: Mutex<Pending> = Mutex::new(Pending { batches: Vec::new() });
+
+/// Who is inside now. The lock is held.
+fn inside() -> Vec<Inside> {
+    let mut found = Vec::new();
+    thread::for_each(|record, word| found.extend(word.map(|word| Inside { record, word })));
+    found
+}
+
+impl Pending {
+    /// The jobs that wait for nobody any more.
+    fn take_ready(&mut self) -> Vec<Job> {
+        if self.batches.is_empty() {
+            return Vec::new();
+        }
+        let inside = inside();
+        let mut ready = Vec::new();
+        self.batches.retain_mut(|batch| {
+            batch.waiting.retain(|waiting| inside.contains(waiting));
+            if batch.waiting.is_empty() {
+                ready.append(&mut batch.jobs);
+            }
+            !batch.jobs.is_empty()
+        });
+        ready
+    }
+}
+
+/// Runs the jobs when no thread can be inside that is inside now. What they free has been
+/// unpublished. The registry's lock is not held.
+pub fn defer(jobs: Vec<Job>) {
+    if jobs.is_empty() {
+        return;
+    }
+    barrier();
+    let mut pending = PENDING.lock();
+    let waiting = inside();
+    pending.batches.push(Batch { waiting, jobs });
+    drop(pending);
+    collect();
+}
+
+/// Runs what is ready. No lock is held.
+pub fn collect() {
+    let current = thread::current();
+    loop {
+        let mut pending = PENDING.lock();
+        let ready = pending.take_ready();
+        if ready.is_empty() {
+            return;
+        }
+        // Go inside while the lock is held: another thread's `synchronize` must see either the jobs
+        // here, or this thread inside. The round that follows takes up what was then deferred
+        // because of it.
+        let entered = current.is_idle() || (!current.is_inside() && current.register());
+        if entered {
+            current.enter();
+        }
+        drop(pending);
+        for job in ready {
+            // A panic in a job is a fault of its author's; there is nobody to tell.
+            let _ = catch_unwind(AssertUnwindSafe(job));
+        }
+        if entered {
+            current.leave();
+            current.take_change();
+        }
+    }
+}
+
+/// Waits until every thread that is inside now has been outside, then runs what was deferred before.
+/// False, without waiting, when called from inside.
+pub fn synchronize() -> bool {
+    let current = thread::current();
+    if current.is_inside() {
+        collect();
+        return false;
+    }
+    barrier();
+    let pending = PENDING.lock();
+    let mut waiting = inside();
+    drop(pending);
+    let mut round = 0u32;
+    while !waiting.is_empty() {
+        pause(round);
+        round = round.saturating_add(1);
+        let pending = PENDING.lock();
+        let inside = inside();
+        waiting.retain(|waiting| inside.contains(waiting));
+        drop(pending);
+    }
+    collect();
+    true
+}
+
+/// Waits a little, then longer: a callback is usually over in nanoseconds, but may take hours.
+fn pause(round: u32) {
+    match round {
+        0..100 => core::hint::spin_loop(),
+        100..200 => std::thread::yield_now(),
+        _ => std::thread::sleep(Duration::from_micros(50)),
+    }
+}
+
+/// The calling thread ends: if it was inside, that is over; its record goes.
+pub(super) fn end_thread(current: Current) {
+    if current.is_inside() {
+        current.leave();
+    }
+    collect();
+    let mut pending = PENDING.lock();
+    current.unlink();
+    for batch in &mut pending.batches {
+        batch.waiting.retain(|waiting| waiting.record != current.address());
+    }
+}
+
+/// Before fork: takes the lock, so that the child finds the list and the batches whole.
+pub fn lock_for_fork() {
+    core::mem::forget(PENDING.lock());
+}
+
+/// After fork, in the parent: lets the lock go again.
+///
+/// # Safety
+/// Follows [`lock_for_fork`] on the same thread.
+pub unsafe fn unlock_after_fork() {
+    // SAFETY: the guard was forgotten by `lock_for_fork` on this thread.
+    unsafe { PENDING.force_unlock() };
+}
+
+/// After fork, in the child: only this thread is left, so the others are outside, and the lock is
+/// free.
+///
+/// # Safety
+/// Follows [`lock_for_fork`] on the same thread, in the child.
+pub unsafe fn keep_only_this_thread() {
+    let current = thread::current();
+    current.unlink_all_others();
+    // SAFETY: this thread holds the lock.
+    let pending = unsafe { &mut *PENDING.data_ptr() };
+    for batch in &mut pending.batches {
+        batch.waiting.retain(|waiting| waiting.record == current.address());
+    }
+    // SAFETY: as above; there is no other thread.
+    unsafe { super::reset_lock(&PENDING) };
+}

@@ -1,0 +1,147 @@
+//! Builds the benchmark programs of benches/, and says how a row of one is run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::rows::{Program, Row};
+use crate::compilers::{self, Toolchain};
+use crate::library::{self, STATIC_LIBS};
+use crate::pythons::{self, Python};
+use crate::sh::{self, Cmd, root, say, target_dir};
+
+/// How everything here is compiled: as a user's release build would be.
+const OPTIMIZATION: &str = "-O2";
+
+/// The sources of the main program, besides those that are compiled apart.
+const MAIN: [&str; 10] = [
+    "main.c", "bench.c", "tools.c", "limits.c", "scope.c", "quiet.c", "fire.c", "threads.c", "synchronize.c", "tracing.c",
+];
+
+/// The version of CPython whose API is the peer. Its C API for monitoring begins there.
+const PEER: (u8, u8) = (3, 13);
+
+/// The programs, built.
+pub struct Programs {
+    dir: PathBuf,
+    /// What librmon says its version is.
+    pub library_version: String,
+    /// The C compiler, as its own first line of --version names it.
+    pub c_compiler: String,
+    /// The interpreter of the peer, if there is one and it was wanted.
+    pub python: Option<Python>,
+}
+
+impl Programs {
+    /// Builds them against the librmon that is installed in `prefix`, or that is built for it, as a shared library.
+    pub fn build(prefix: Option<&Path>, with_python: bool) -> Result<Programs> {
+        let (include, lib) = match prefix {
+            Some(prefix) => {
+                let prefix = fs::canonicalize(prefix).with_context(|| format!("there is no {}", prefix.display()))?;
+                (prefix.join("include"), prefix.join("lib"))
+            }
+            None => (compilers::include_dir(), library::build()?.stage()?),
+        };
+        let (toolchains, _) = compilers::find();
+        let toolchain = toolchains.first().context("the benchmarks need a C compiler: gcc, clang, or what CC names")?;
+        let dir = target_dir().join("bench");
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let python = if with_python { find_python() } else { None };
+        let build = Build { toolchain, include: &include, lib: &lib, dir: &dir };
+        build.tool()?;
+        build.main()?;
+        build.memory()?;
+        if let Some(python) = &python {
+            build.cpython(python)?;
+        }
+        let library_version = Cmd::new(dir.join("rows")).arg("version").read()?;
+        let c_compiler = toolchain.cmd("c11").context("the toolchain has no C compiler")?.arg("--version").read()?;
+        let c_compiler = c_compiler.lines().next().unwrap_or_default().to_string();
+        Ok(Programs { dir, library_version, c_compiler, python })
+    }
+
+    /// True if the program is there: CPython's needs a CPython.
+    pub fn has(&self, program: Program) -> bool {
+        program != Program::Cpython || self.python.is_some()
+    }
+
+    /// The words that run a row: `how` is "time" (for `amount` milliseconds) or "count" (over `amount` passes).
+    pub fn words(&self, row: &Row, how: &str, amount: u32) -> Vec<String> {
+        let path = |name: &str| self.dir.join(name).display().to_string();
+        let mut words = match (row.program, &self.python) {
+            (Program::Memory, _) => vec![path("memory")],
+            (Program::Cpython, Some(python)) => {
+                const RUN: &str = "import sys; sys.path.insert(0, sys.argv[1]); import rmon_bench_cpython as peer; \
+                                   sys.exit(peer.rows(*sys.argv[2:]))";
+                let flags = ["-I", "-S", "-c", RUN].map(str::to_string);
+                [vec![python.exe.display().to_string()], flags.to_vec(), vec![self.dir.display().to_string()]].concat()
+            }
+            (Program::Main | Program::Cpython, _) => vec![path("rows")],
+        };
+        words.extend([how.to_string(), row.name.to_string(), amount.to_string()]);
+        words
+    }
+
+    /// The folder for what callgrind writes, in files named after rows.
+    pub fn callgrind_files(&self) -> PathBuf {
+        self.dir.join("callgrind")
+    }
+}
+
+/// The newest interpreter of the peer's version, which must have the GIL: others have other costs.
+fn find_python() -> Option<Python> {
+    let found = pythons::find_all().into_iter().find(|p| (p.version.0, p.version.1) == PEER && !p.free_threaded);
+    if found.is_none() {
+        say(format!("no CPython {}.{} with headers here: its rows, and what is compared with them, are left out", PEER.0, PEER.1));
+    }
+    found
+}
+
+/// What the compile commands share.
+struct Build<'a> {
+    toolchain: &'a Toolchain,
+    include: &'a Path,
+    lib: &'a Path,
+    dir: &'a Path,
+}
+
+impl Build<'_> {
+    fn compile(&self) -> Result<Cmd> {
+        let cmd = self.toolchain.cmd("gnu11").context("the toolchain has no C compiler")?;
+        Ok(cmd.cwd(root().join("benches/c")).arg(OPTIMIZATION).args(compilers::WARNINGS).quiet())
+    }
+
+    fn compile_with_rmon(&self) -> Result<Cmd> {
+        Ok(self.compile()?.arg(format!("-I{}", self.include.display())))
+    }
+
+    fn link_with_rmon(&self, cmd: Cmd) -> Cmd {
+        let search = [self.lib, self.dir].map(|dir| [format!("-L{}", dir.display()), format!("-Wl,-rpath,{}", dir.display())]);
+        cmd.args(search.concat()).args(["-lrmon", "-lbench_tool"])
+    }
+
+    /// The tools' module, which the programs link with.
+    fn tool(&self) -> Result<()> {
+        self.compile_with_rmon()?.args(["-fPIC", "-shared", "tool.c", "-o"]).arg(self.dir.join("libbench_tool.so")).run()
+    }
+
+    fn main(&self) -> Result<()> {
+        sh::cargo().args(["build", "--release", "--quiet", "--package", "rmon-bench", "--lib"]).run()?;
+        let pic = self.dir.join("pic.o");
+        self.compile_with_rmon()?.args(["-fPIC", "-c", "pic.c", "-o"]).arg(&pic).run()?;
+        let cmd = self.compile_with_rmon()?.args(MAIN).arg(&pic).arg(target_dir().join("release/librmon_bench.a"));
+        self.link_with_rmon(cmd).args(STATIC_LIBS).arg("-o").arg(self.dir.join("rows")).run()
+    }
+
+    fn memory(&self) -> Result<()> {
+        let cmd = self.compile_with_rmon()?.args(["memory.c", "bench.c", "tools.c"]);
+        self.link_with_rmon(cmd).arg("-o").arg(self.dir.join("memory")).run()
+    }
+
+    /// An extension module; it leaves the interpreter's symbols open, as all do.
+    fn cpython(&self, python: &Python) -> Result<()> {
+        let cmd = self.compile()?.args(["-fPIC", "-shared", "-isystem"]).arg(&python.include);
+        cmd.args(["cpython.c", "bench.c", "-o"]).arg(self.dir.join("rmon_bench_cpython.so")).run()
+    }
+}

@@ -1,0 +1,197 @@
+//! Writes what was measured: a table for people, JSON for programs.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use super::count::Counts;
+use super::rows::{self, CALL, EMPTY, Kind, Limit, Row};
+use super::samples::{Sample, Samples};
+use super::verdict::{Outcome, Verdict};
+
+/// The conventions, so that nobody has to guess them.
+const LEGEND: &str = "\
+ns: processor time of one pass, median of the repeats (for information). x loop, x call: that time as a multiple of the
+empty loop's and of one bare indirect call's. instr: instructions of one pass by callgrind, with the loop's own and with
+the callbacks'. beyond: the same less the empty loop's. Targets say which of them they mean.";
+
+/// A whole run.
+pub struct Report<'a> {
+    /// See [`super::machine`].
+    pub machine: Map<String, Value>,
+    /// How many times each row was timed; 0 if none was.
+    pub repeats: usize,
+    /// librmon's version.
+    pub library: String,
+    /// What was measured, in this order.
+    pub rows: &'a [&'static Row],
+    /// How the targets came out.
+    pub verdicts: Vec<Verdict>,
+    /// Instructions.
+    pub counts: &'a Counts,
+    /// Times, and what rows report by themselves.
+    pub samples: &'a Samples,
+    /// Where callgrind's own files are, for who wants to know more.
+    pub callgrind_files: PathBuf,
+}
+
+impl Report<'_> {
+    /// True if no exact target is missed.
+    pub fn ceilings_hold(&self) -> bool {
+        !self.verdicts.iter().any(Verdict::breaks_ceiling)
+    }
+
+    /// The table.
+    pub fn text(&self) -> String {
+        let mut out = format!("\nlibrmon {}, release, shared\n", self.library);
+        for (name, value) in &self.machine {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+            put(&mut out, &format!("  {name}: {value}"));
+        }
+        put(&mut out, &format!("times: {}; decide nothing\n{LEGEND}\n", self.repeats_text()));
+        put(&mut out, &format!("{:48}{:>9}{:>9}{:>9}{:>9}{:>9}", "row", "ns", "x loop", "x call", "instr", "beyond"));
+        for row in self.rows {
+            put(&mut out, &self.row_text(row));
+            let judged = |verdict: &&Verdict| verdict.row == row.name && verdict.outcome != Outcome::Unmeasured;
+            for verdict in self.verdicts.iter().filter(judged) {
+                put(&mut out, &format!("    {}, {}", measured_text(verdict), outcome_text(verdict)));
+            }
+        }
+        put(&mut out, &format!("\n{}", self.summary()));
+        out
+    }
+
+    fn repeats_text(&self) -> String {
+        match self.repeats {
+            0 => "not taken".to_string(),
+            n => format!("medians of {n} interleaved repeats"),
+        }
+    }
+
+    fn row_text(&self, row: &Row) -> String {
+        if row.kind != Kind::Loop {
+            let said = self.samples.of(row.name).map(|(key, sample)| format!("{key} {}", short(sample.median())));
+            return format!("{:48}{}", row.title, said.collect::<Vec<_>>().join(", "));
+        }
+        let time = self.samples.time(row.name);
+        let ratio = |other: &str| Some(time? / self.samples.time(other)?);
+        let count = self.counts.get(row.name).copied();
+        let beyond = count.and_then(|count| Some(count - self.counts.get(EMPTY)?));
+        let cell = |value: Option<f64>, digits: usize| value.map_or_else(|| "-".to_string(), |v| format!("{v:.digits$}"));
+        format!(
+            "{:48}{:>9}{:>9}{:>9}{:>9}{:>9}",
+            row.title,
+            cell(time, 2),
+            cell(ratio(EMPTY), 1),
+            cell(ratio(CALL), 2),
+            count.map_or_else(|| "-".to_string(), short),
+            beyond.map_or_else(|| "-".to_string(), short),
+        )
+    }
+
+    /// How many targets came out how, and which were missed.
+    fn summary(&self) -> String {
+        let count = |wanted: fn(Outcome) -> bool| self.verdicts.iter().filter(|verdict| wanted(verdict.outcome)).count();
+        let mut out = format!(
+            "targets: {} met ({} with their stretch), {} MISSED, {} not measured",
+            count(|outcome| matches!(outcome, Outcome::Met { .. })),
+            count(|outcome| outcome == Outcome::Met { stretch: Some(true) }),
+            count(|outcome| matches!(outcome, Outcome::Missed | Outcome::Void)),
+            count(|outcome| outcome == Outcome::Unmeasured),
+        );
+        let missed = |verdict: &&Verdict| matches!(verdict.outcome, Outcome::Missed | Outcome::Void);
+        for verdict in self.verdicts.iter().filter(missed) {
+            let weight = if verdict.breaks_ceiling() { "ceiling broken" } else { "missed, decides nothing" };
+            out += &format!("\n  {weight}: {}: {}", title(verdict.row), measured_text(verdict));
+            if matches!(verdict.target.limit, Limit::Instructions | Limit::BeyondInstructions { .. }) {
+                let file = self.callgrind_files.join(verdict.row).with_extension("1");
+                out += &format!("\n    where they go: callgrind_annotate {}", file.display());
+            }
+        }
+        out + "\n"
+    }
+
+    /// The same for programs.
+    pub fn json(&self) -> Result<String> {
+        let rows: Vec<Value> = self.rows.iter().map(|row| self.row_json(row)).collect();
+        let whole = json!({
+            "librmon": self.library,
+            "machine": self.machine,
+            "repeats": self.repeats,
+            "ceilings_hold": self.ceilings_hold(),
+            "rows": rows,
+        });
+        Ok(serde_json::to_string_pretty(&whole)? + "\n")
+    }
+
+    fn row_json(&self, row: &Row) -> Value {
+        let sample = |(key, sample): (&str, &Sample)| {
+            (key.to_string(), json!({"median": sample.median(), "min": sample.min()}))
+        };
+        let verdicts = self.verdicts.iter().filter(|verdict| verdict.row == row.name);
+        json!({
+            "name": row.name,
+            "title": row.title,
+            "instructions": self.counts.get(row.name),
+            "values": self.samples.of(row.name).map(sample).collect::<Map<_, _>>(),
+            "targets": verdicts.map(verdict_json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn put(out: &mut String, line: &str) {
+    out.push_str(line);
+    out.push('\n');
+}
+
+fn title(row: &'static str) -> &'static str {
+    rows::find(row).map_or(row, |row| row.title)
+}
+
+/// A number without digits that say nothing.
+fn short(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+/// A limit in words, for a number.
+fn limit_text(limit: Limit, number: f64) -> String {
+    let number = short(number);
+    match limit {
+        Limit::Instructions => format!("at most {number} instructions a pass"),
+        Limit::BeyondInstructions { row: EMPTY, .. } => format!("at most {number} instructions beyond the loop"),
+        Limit::BeyondInstructions { row, .. } => format!("at most {number} instructions beyond \"{}\"", title(row)),
+        Limit::TimeRatio(row) => format!("at most {number} x the time of \"{}\"", title(row)),
+        Limit::Faster(row) => format!("at least {number} x faster than \"{}\"", title(row)),
+        Limit::Value { unit, at_least, .. } => format!("at {} {number} {unit}", if at_least { "least" } else { "most" }),
+    }
+}
+
+fn outcome_text(verdict: &Verdict) -> String {
+    let wish = verdict.target.stretch.map(short).unwrap_or_default();
+    match verdict.outcome {
+        Outcome::Met { stretch: None } => "met".to_string(),
+        Outcome::Met { stretch: Some(true) } => format!("met, and the stretch of {wish}"),
+        Outcome::Met { stretch: Some(false) } => format!("met, not the stretch of {wish}"),
+        Outcome::Missed => "MISSED".to_string(),
+        Outcome::Void => "VOID: what was to be measured has left the loop".to_string(),
+        Outcome::Unmeasured => "not measured".to_string(),
+    }
+}
+
+fn measured_text(verdict: &Verdict) -> String {
+    let limit = limit_text(verdict.target.limit, verdict.target.must);
+    format!("{limit}: {}", verdict.measured.map_or_else(|| "-".to_string(), short))
+}
+
+fn verdict_json(verdict: &Verdict) -> Value {
+    json!({
+        "target": limit_text(verdict.target.limit, verdict.target.must),
+        "must": verdict.target.must,
+        "stretch": verdict.target.stretch,
+        "measured": verdict.measured,
+        "exact": verdict.is_exact(),
+        "outcome": outcome_text(verdict),
+    })
+}

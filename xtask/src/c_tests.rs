@@ -1,0 +1,362 @@
+//! `cargo xtask c-test`: the programs of c-tests/, with every compiler, in several versions of C
+//! and C++, against the shared and the static library.
+//!
+//! c-tests/programs.txt lists them: `NAME SOURCE[,SOURCE…] [shared-only]`, a line each, `#` begins
+//! a comment. A program passes if it ends with 0 in time; 77 says that it cannot run here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::compilers::{self, Toolchain, WARNINGS, include_flags, is_cxx};
+use crate::library::{self, Library, STATIC_LIBS};
+use crate::parallel;
+use crate::sh::{Cmd, Outcome, fresh_dir, root, say};
+use crate::steps::{Steps, Verdict, passed_with};
+
+/// How long a program may take. Each has a shorter limit of its own, and says more when it is over.
+const TIME_LIMIT: Duration = Duration::from_secs(300);
+
+/// The exit code of a program that cannot run here.
+pub const CANNOT_RUN: i32 = 77;
+
+/// Not tests: what proves that a checker is on.
+pub const NOT_TESTS: [&str; 1] = ["planted_fault.c"];
+
+/// Options of `cargo xtask c-test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only the programs whose names contain one of these
+    names: Vec<String>,
+    /// Only one compiler, one version of each language
+    #[arg(long)]
+    quick: bool,
+    /// Show the output of every step
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// Builds librmon, then builds and runs the programs.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let mut steps = Steps::new(args.verbose);
+    let mut built = None;
+    let build = || {
+        built = Some(library::build()?);
+        passed_with("")
+    };
+    if steps.run("build librmon", build)
+        && let Some(library) = built
+    {
+        all(&mut steps, &library, &args.names, args.quick)?;
+    }
+    Ok(steps.finish())
+}
+
+/// A program of c-tests/.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Its name in c-tests/programs.txt.
+    pub name: String,
+    sources: Vec<PathBuf>,
+    shared_only: bool,
+}
+
+impl Program {
+    /// A program of one source in c-tests/ that programs.txt does not list.
+    pub fn unlisted(source: &str) -> Program {
+        let name = source.split('.').next().unwrap_or(source).to_string();
+        Program {
+            name,
+            sources: vec![folder().join(source)],
+            shared_only: false,
+        }
+    }
+
+    /// True if one of its sources is C++.
+    pub fn is_cxx(&self) -> bool {
+        self.sources.iter().any(|source| is_cxx(source))
+    }
+}
+
+/// Which librmon a program is linked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linkage {
+    /// librmon.so, found again by its path.
+    Shared,
+    /// librmon.a and what rustc says that it needs.
+    Static,
+}
+
+/// One way to build a program.
+pub struct Variant<'a> {
+    /// The compilers.
+    pub toolchain: &'a Toolchain,
+    /// The version of C or C++.
+    pub standard: &'a str,
+    /// The library.
+    pub linkage: Linkage,
+    /// The folder that has the library under all its names.
+    pub lib_dir: &'a Path,
+    /// Where the program goes.
+    pub out_dir: &'a Path,
+}
+
+/// Where the programs' sources are.
+pub fn folder() -> PathBuf {
+    root().join("c-tests")
+}
+
+/// The programs that programs.txt lists, those whose names contain one of `names` (all, if there is
+/// none).
+pub fn programs(names: &[String]) -> Result<Vec<Program>> {
+    let list = folder().join("programs.txt");
+    let text =
+        fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+    let mut programs = Vec::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line
+            .split('#')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        let (name, sources, shared_only) = match words.as_slice() {
+            [] => continue,
+            &[name, sources] => (name, sources, false),
+            &[name, sources, "shared-only"] => (name, sources, true),
+            _ => bail!("c-tests/programs.txt: not understood: {line}"),
+        };
+        let sources = sources
+            .split(',')
+            .map(|source| folder().join(source))
+            .collect();
+        programs.push(Program {
+            name: name.to_string(),
+            sources,
+            shared_only,
+        });
+    }
+    programs
+        .retain(|program| names.is_empty() || names.iter().any(|name| program.name.contains(name)));
+    if programs.is_empty() {
+        bail!("no such program in c-tests/programs.txt");
+    }
+    Ok(programs)
+}
+
+/// All steps: the list is complete; each compiler, version and linkage.
+pub fn all(steps: &mut Steps, library: &Library, names: &[String], quick: bool) -> Result<()> {
+    if !folder().join("programs.txt").is_file() {
+        steps.skip("c-tests", "c-tests/programs.txt is not there");
+        return Ok(());
+    }
+    steps.run("c-tests: programs.txt lists every source", list_is_complete);
+    let programs = programs(names)?;
+    let lib_dir = library.stage()?;
+    let (mut toolchains, missing) = compilers::find();
+    if quick {
+        toolchains.truncate(1);
+    }
+    let standards: &[&str] = if quick {
+        &["c11", "c++11"]
+    } else {
+        &["c99", "c11", "c++11", "c++20"]
+    };
+    for toolchain in &toolchains {
+        for &standard in standards {
+            let cxx = standard.starts_with("c++");
+            let matching: Vec<Program> = programs
+                .iter()
+                .filter(|program| program.is_cxx() == cxx)
+                .cloned()
+                .collect();
+            if cxx && !toolchain.has_cxx() {
+                continue;
+            }
+            for linkage in [Linkage::Shared, Linkage::Static] {
+                let fits = |program: &&Program| linkage == Linkage::Shared || !program.shared_only;
+                let matching: Vec<Program> = matching.iter().filter(fits).cloned().collect();
+                if matching.is_empty() {
+                    continue;
+                }
+                let word = if linkage == Linkage::Shared {
+                    "shared"
+                } else {
+                    "static"
+                };
+                let label = format!("c-tests: {} {standard} {word}", toolchain.name(cxx));
+                steps.run(&label, || {
+                    let out_dir = fresh_dir(&format!(
+                        "c-tests/{}-{standard}-{word}",
+                        toolchain.name(cxx).replace(['/', ' '], "_")
+                    ))?;
+                    let variant = Variant {
+                        toolchain,
+                        standard,
+                        linkage,
+                        lib_dir: &lib_dir,
+                        out_dir: &out_dir,
+                    };
+                    build_and_run(&matching, &variant)
+                });
+            }
+        }
+    }
+    if !quick {
+        for name in missing {
+            steps.skip(&format!("c-tests: {name}"), &format!("{name} not found"));
+        }
+    }
+    Ok(())
+}
+
+/// A source that no line names would never be run and nobody would notice.
+fn list_is_complete() -> Result<Verdict> {
+    let programs = programs(&[])?;
+    let listed: BTreeSet<&Path> = programs
+        .iter()
+        .flat_map(|program| &program.sources)
+        .map(PathBuf::as_path)
+        .collect();
+    let mut wrong: Vec<String> = Vec::new();
+    for source in &listed {
+        if !source.is_file() {
+            wrong.push(format!("listed but not there: {}", source.display()));
+        }
+    }
+    for entry in fs::read_dir(folder())? {
+        let path = entry?.path();
+        let source = path.extension().is_some_and(|ext| ext == "c") || is_cxx(&path);
+        let exempt = path
+            .file_name()
+            .is_some_and(|name| NOT_TESTS.iter().any(|known| name == *known));
+        if source && !exempt && !listed.contains(path.as_path()) {
+            wrong.push(format!("there but not listed: {}", path.display()));
+        }
+    }
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
+    }
+    passed_with(counted(programs.len()))
+}
+
+fn counted(programs: usize) -> String {
+    format!("{programs} program{}", if programs == 1 { "" } else { "s" })
+}
+
+/// Builds and runs programs in one variant.
+fn build_and_run(programs: &[Program], variant: &Variant) -> Result<Verdict> {
+    let results = parallel::map(programs, |program| {
+        let outcome = build(program, variant)
+            .and_then(|exe| prepared(&exe, variant.lib_dir).outcome(TIME_LIMIT));
+        (program.name.clone(), outcome)
+    });
+    judge(results, |outcome| outcome.success())
+}
+
+/// Says how each program ended; an error that names those that ended badly.
+pub fn judge(
+    results: Vec<(String, Result<Outcome>)>,
+    good: impl Fn(&Outcome) -> bool,
+) -> Result<Verdict> {
+    let mut bad = Vec::new();
+    let mut cannot = Vec::new();
+    let total = results.len();
+    for (name, result) in results {
+        match result {
+            Ok(outcome) if outcome.status.code() == Some(CANNOT_RUN) => {
+                say(format!(
+                    "--- {name}: cannot run here\n{}",
+                    outcome.text.trim_end()
+                ));
+                cannot.push(name);
+            }
+            Ok(outcome) if good(&outcome) => say(format!("--- {name}: ok")),
+            Ok(outcome) => {
+                say(format!(
+                    "--- {name}: {}\n{}",
+                    outcome.ending(),
+                    outcome.text.trim_end()
+                ));
+                bad.push(name);
+            }
+            Err(error) => {
+                say(format!("--- {name}: {error:#}"));
+                bad.push(name);
+            }
+        }
+    }
+    if !bad.is_empty() {
+        bail!(
+            "{} of {total} programs failed: {}",
+            bad.len(),
+            bad.join(", ")
+        );
+    }
+    let note = if cannot.is_empty() {
+        String::new()
+    } else {
+        format!(", cannot run here: {}", cannot.join(", "))
+    };
+    passed_with(format!("{}{note}", counted(total - cannot.len())))
+}
+
+/// The command that runs a program with what it may need to know.
+pub fn prepared(exe: &Path, lib_dir: &Path) -> Cmd {
+    Cmd::new(exe).env("RMON_LIBRARY", lib_dir.join(library::SONAME))
+}
+
+/// Compiles and links a program; returns its path.
+pub fn build(program: &Program, variant: &Variant) -> Result<PathBuf> {
+    let mut objects = Vec::new();
+    for source in &program.sources {
+        // A C++ program's C sources are compiled as C.
+        let standard = if is_cxx(source) == program.is_cxx() {
+            variant.standard
+        } else {
+            "c11"
+        };
+        let stem = source.file_stem().unwrap_or_default().to_string_lossy();
+        let object = variant.out_dir.join(format!("{}.{stem}.o", program.name));
+        let compiler = variant.toolchain.cmd(standard).context("no C++ compiler")?;
+        let compile = compiler
+            .args(["-O2", "-g", "-pthread"])
+            .args(WARNINGS)
+            .args(include_flags());
+        must(compile.arg("-c").arg(source).arg("-o").arg(&object))?;
+        objects.push(object);
+    }
+    let exe = variant.out_dir.join(&program.name);
+    let linker = variant
+        .toolchain
+        .cmd(variant.standard)
+        .context("no C++ compiler")?;
+    let link = linker.args(["-pthread", "-o"]).arg(&exe).args(&objects);
+    let dir = variant.lib_dir.display();
+    must(match variant.linkage {
+        Linkage::Shared => link.args([
+            format!("-L{dir}"),
+            "-lrmon".to_string(),
+            format!("-Wl,-rpath,{dir}"),
+            "-ldl".to_string(),
+        ]),
+        Linkage::Static => link
+            .arg(variant.lib_dir.join("librmon.a"))
+            .args(STATIC_LIBS),
+    })?;
+    Ok(exe)
+}
+
+/// Runs a compiler; an error with what it said unless it succeeds.
+fn must(cmd: Cmd) -> Result<()> {
+    let line = cmd.line();
+    let outcome = cmd.outcome(TIME_LIMIT)?;
+    if !outcome.success() {
+        bail!("{}: {line}\n{}", outcome.ending(), outcome.text);
+    }
+    Ok(())
+}

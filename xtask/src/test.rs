@@ -1,0 +1,151 @@
+//! `cargo xtask test`: every test of the project, in steps that are named, timed and counted.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+use crate::library::{self, Library};
+use crate::pythons::{self, Python};
+use crate::sh::{self, root, target_dir};
+use crate::steps::{Steps, passed, passed_with};
+use crate::{bless, c_tests, exports, headers, install, pytests, valgrind};
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only the Python tests, and only in this interpreter
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+    /// Leave out what takes long: valgrind, loom, the second compiler
+    #[arg(long)]
+    quick: bool,
+    /// Show the output of every step, not only of those that fail
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// Runs the tests.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let mut steps = Steps::new(args.verbose);
+    if let Some(exe) = &args.python {
+        let python = pythons::inspect(exe).with_context(|| {
+            format!("{} is no CPython 3.9 or newer with headers", exe.display())
+        })?;
+        if let Some(library) = build(&mut steps) {
+            pytests::all(&mut steps, &library, &[python], true)?;
+        }
+        return Ok(steps.finish());
+    }
+    let pythons = pythons::find_all();
+    println!("CPython found: {}", names(&pythons));
+    rust(&mut steps, args.quick);
+    if let Some(library) = build(&mut steps) {
+        with_library(&mut steps, &library, &pythons, args.quick)?;
+    } else {
+        steps.skip("everything that needs librmon", "it does not build");
+    }
+    Ok(steps.finish())
+}
+
+/// What needs cargo alone.
+fn rust(steps: &mut Steps, quick: bool) {
+    let cargo = |args: &'static [&'static str]| {
+        move || {
+            sh::cargo().args(args).run()?;
+            passed()
+        }
+    };
+    steps.run("cargo fmt --check", cargo(&["fmt", "--all", "--check"]));
+    steps.run(
+        "cargo clippy",
+        cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    );
+    steps.run("cargo test", || {
+        let cmd = sh::cargo().args([
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--examples",
+            "--no-fail-fast",
+        ]);
+        cmd.run()?;
+        passed()
+    });
+    steps.run("cargo test --doc", cargo(&["test", "--workspace", "--doc"]));
+    if root().join("tests/loom.rs").is_file() {
+        if quick {
+            steps.skip("loom", "--quick");
+        } else {
+            steps.run("loom", loom);
+        }
+    }
+}
+
+/// The model of the atomics: all interleavings up to a bound. Built apart, since it is another
+/// configuration of everything.
+fn loom() -> Result<crate::steps::Verdict> {
+    let cmd = sh::cargo().args(["test", "--release", "--package", "rmon", "--test", "loom"]);
+    cmd.env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", target_dir().join("loom"))
+        .run()?;
+    passed()
+}
+
+/// librmon as its users get it; None if it does not build.
+fn build(steps: &mut Steps) -> Option<Library> {
+    let mut built = None;
+    steps.run("build librmon", || {
+        let library = library::build()?;
+        let version = library.version.clone();
+        built = Some(library);
+        passed_with(version)
+    });
+    built
+}
+
+/// What needs the built library.
+fn with_library(
+    steps: &mut Steps,
+    library: &Library,
+    pythons: &[Python],
+    quick: bool,
+) -> Result<()> {
+    steps.run("include/rmon.h is up to date", || bless::check(library));
+    steps.run("exports: own names only", || exports::own_names(library));
+    steps.run("exports: none of CPython's", || {
+        exports::none_of_python(library, pythons)
+    });
+    steps.run("exports: SONAME and needs", || {
+        exports::dynamic_section(library)
+    });
+    headers::all(steps, library, quick)?;
+    c_tests::all(steps, library, &[], quick)?;
+    if quick {
+        steps.skip("valgrind", "--quick");
+    } else {
+        valgrind::all(steps, library, &[])?;
+    }
+    steps.run("install", || install::check(library));
+    steps.run("what a static librmon needs", install::static_libs);
+    steps.run("cargo-c's settings", install::cargo_c);
+    pytests::all(steps, library, pythons, false)
+}
+
+fn names(pythons: &[Python]) -> String {
+    let names: Vec<&str> = pythons.iter().map(|python| python.name.as_str()).collect();
+    if names.is_empty() {
+        "none".to_string()
+    } else {
+        names.join(", ")
+    }
+}
