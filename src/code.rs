@@ -156,7 +156,8 @@ pub fn disable(
         }
         Event::BranchLeft | Event::BranchRight => {
             disabled.put(tool, code, location, event, true, retired)?;
-            if directions.iter().all(|event| disabled.get(code, location, *event) & 1 << tool != 0) {
+            if directions.iter().all(|event| disabled.get(code, location, *event) & 1 << tool != 0)
+            {
                 disabled.put(tool, code, location, Event::Branch, true, retired)?;
             }
         }

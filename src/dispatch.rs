@@ -129,7 +129,8 @@ pub unsafe fn fire<const EVENT: u8, const SHAPE: u8>(
     }
     let tool = wanted.trailing_zeros() as u8;
     // SAFETY: `EVENT` is an event, and one of eight bits is set.
-    let Some(entry) = (unsafe { tool::slot(usize::from(EVENT), usize::from(tool)).inline() }) else {
+    let Some(entry) = (unsafe { tool::slot(usize::from(EVENT), usize::from(tool)).inline() })
+    else {
         // SAFETY: as above.
         return unsafe { many(state, code, offset, first, second, kind | wanted << TOOLS_SHIFT) };
     };
@@ -347,7 +348,13 @@ unsafe extern "C" fn many(
 /// As for [`answered`].
 #[cold]
 #[inline(never)]
-unsafe fn finish(state: *mut State, told: &FiredEvent, asked: u8, entry: Entry, answer: c_int) -> c_int {
+unsafe fn finish(
+    state: *mut State,
+    told: &FiredEvent,
+    asked: u8,
+    entry: Entry,
+    answer: c_int,
+) -> c_int {
     // SAFETY: the caller's promise.
     let after = unsafe { answered(state, told, asked, entry, answer) };
     thread::current().leave();

@@ -217,7 +217,7 @@ bitflags::bitflags! {
         const BRANCH = 1 << 18;
 
         /// The events that happen at a location.
-        const LOCAL = 0b1111_1111_111 | 1 << 18;
+        const LOCAL = 0x7ff | 1 << 18;
         /// The events that CALL controls.
         const ANCILLARY = 1 << 16 | 1 << 17;
     }

@@ -82,9 +82,17 @@ pub fn current_exception() -> Result<*mut c_void> {
 /// # Errors
 /// [`Error::UnknownCode`] if neither knows it.
 pub fn describe(code: *mut c_void, struct_size: u32) -> Result<CodeInfo> {
-    if let Some(info) = registry::describe_code(code, struct_size) {
-        return Ok(info);
+    match registry::with_code(code, struct_size, |info| info) {
+        Some(info) => Ok(info),
+        None => describe_by_hook(code, struct_size),
     }
+}
+
+/// Describes one of the host's codes.
+///
+/// # Errors
+/// [`Error::UnknownCode`] if there is no host, or it does not know the code.
+pub fn describe_by_hook(code: *mut c_void, struct_size: u32) -> Result<CodeInfo> {
     let (host, hook) =
         host().and_then(|host| Some((host, host.describe?))).ok_or(Error::UnknownCode)?;
     let mut info = CodeInfo {

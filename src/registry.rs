@@ -416,7 +416,11 @@ pub fn unregister_if(tool: ToolId, event: Event, entry: Entry) -> Result<()> {
 }
 
 /// Tells `body` what is registered, or `None`.
-pub fn with_callback<R>(tool: ToolId, event: Event, body: impl FnOnce(Option<&Registration>) -> R) -> R {
+pub fn with_callback<R>(
+    tool: ToolId,
+    event: Event,
+    body: impl FnOnce(Option<&Registration>) -> R,
+) -> R {
     read(|control| body(control.tools.registration(tool, event)))
 }
 
@@ -473,9 +477,14 @@ pub fn release_code(code: *mut c_void) -> Result<()> {
     })
 }
 
-/// The description of a living look-alike of ours.
-pub fn describe_code(code: *mut c_void, struct_size: u32) -> Option<CodeInfo> {
-    read(|control| control.codes.describe(code, struct_size))
+/// Tells `body` the description of a living look-alike of ours, or `None`. The code cannot die
+/// before `body` returns, unless its last reference is dropped there.
+pub fn with_code<R>(
+    code: *mut c_void,
+    struct_size: u32,
+    body: impl FnOnce(Option<CodeInfo>) -> R,
+) -> R {
+    read(|control| body(control.codes.describe(code, struct_size)))
 }
 
 /// Drops all that tools have set on a code.

@@ -44,7 +44,9 @@ pub unsafe fn refresh(states: *mut State, version: *mut u64, event_types: &[u8])
     let listening = if now == 0 { 0 } else { u8::MAX };
     let fill = |index: usize, event: u8, place: Place| {
         // SAFETY: every type was checked, and there is a state for each.
-        unsafe { state::enter(states.add(index), registry::active(event) & listening, event, place) };
+        unsafe {
+            state::enter(states.add(index), registry::active(event) & listening, event, place)
+        };
     };
     match event_types {
         [] => {}

@@ -74,7 +74,8 @@ pub struct FiredEvent {
 }
 
 /// A tool's function for one event; see `rmon_callback` in the header.
-pub(crate) type Callback = unsafe extern "C" fn(user_data: *mut c_void, event: *const FiredEvent) -> c_int;
+pub(crate) type Callback =
+    unsafe extern "C" fn(user_data: *mut c_void, event: *const FiredEvent) -> c_int;
 
 /// Frees user data; see `rmon_destroy` in the header.
 pub(crate) type Destroy = unsafe extern "C" fn(user_data: *mut c_void);
@@ -170,7 +171,11 @@ impl Candidate {
     /// # Safety
     /// `callback` may be called with `user_data`, from any thread, until `destroy` has been, and
     /// `destroy`, if there is one, may be called once, from any thread.
-    pub unsafe fn new(callback: Callback, user_data: *mut c_void, destroy: Option<Destroy>) -> Candidate {
+    pub unsafe fn new(
+        callback: Callback,
+        user_data: *mut c_void,
+        destroy: Option<Destroy>,
+    ) -> Candidate {
         Candidate { callback, user_data, destroy }
     }
 }
@@ -272,13 +277,13 @@ impl Tools {
     /// if another one has come since.
     pub fn settle(&mut self, tool: ToolId, event: Event, ticket: u64) {
         let (event, index) = (event.index(), tool.index());
-        if let Some(registration) = &self.tools[index].callbacks[event] {
-            if registration.ticket == ticket {
-                SLOTS.0[event][index].settle(Entry {
-                    call: registration.callback as *mut (),
-                    data: registration.user_data,
-                });
-            }
+        if let Some(registration) = &self.tools[index].callbacks[event]
+            && registration.ticket == ticket
+        {
+            SLOTS.0[event][index].settle(Entry {
+                call: registration.callback as *mut (),
+                data: registration.user_data,
+            });
         }
     }
 

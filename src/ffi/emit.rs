@@ -161,7 +161,15 @@ pub unsafe extern "C" fn rmon_fire_py_return_slow(
 ) -> c_int {
     const EVENT: u8 = Event::PyReturn.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::OBJECTS }>(state, code, offset, retval.expose_provenance(), 0) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::OBJECTS }>(
+            state,
+            code,
+            offset,
+            retval.expose_provenance(),
+            0,
+        )
+    }
 }
 
 /// See rmon_fire_py_return in the header.
@@ -192,7 +200,15 @@ pub unsafe extern "C" fn rmon_fire_py_yield_slow(
 ) -> c_int {
     const EVENT: u8 = Event::PyYield.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::OBJECTS }>(state, code, offset, retval.expose_provenance(), 0) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::OBJECTS }>(
+            state,
+            code,
+            offset,
+            retval.expose_provenance(),
+            0,
+        )
+    }
 }
 
 /// See rmon_fire_py_yield in the header.
@@ -224,7 +240,15 @@ pub unsafe extern "C" fn rmon_fire_call_slow(
 ) -> c_int {
     const EVENT: u8 = Event::Call.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::OBJECTS }>(state, code, offset, callable.expose_provenance(), arg0.expose_provenance()) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::OBJECTS }>(
+            state,
+            code,
+            offset,
+            callable.expose_provenance(),
+            arg0.expose_provenance(),
+        )
+    }
 }
 
 /// See rmon_fire_call in the header.
@@ -316,7 +340,9 @@ pub unsafe extern "C" fn rmon_fire_jump_slow(
 ) -> c_int {
     const EVENT: u8 = Event::Jump.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::TARGET }>(state, code, offset, target_offset as usize, 0) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::TARGET }>(state, code, offset, target_offset as usize, 0)
+    }
 }
 
 /// See rmon_fire_jump in the header.
@@ -347,7 +373,9 @@ pub unsafe extern "C" fn rmon_fire_branch_left_slow(
 ) -> c_int {
     const EVENT: u8 = Event::BranchLeft.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::TARGET }>(state, code, offset, target_offset as usize, 0) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::TARGET }>(state, code, offset, target_offset as usize, 0)
+    }
 }
 
 /// See rmon_fire_branch_left in the header.
@@ -378,7 +406,9 @@ pub unsafe extern "C" fn rmon_fire_branch_right_slow(
 ) -> c_int {
     const EVENT: u8 = Event::BranchRight.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::TARGET }>(state, code, offset, target_offset as usize, 0) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::TARGET }>(state, code, offset, target_offset as usize, 0)
+    }
 }
 
 /// See rmon_fire_branch_right in the header.
@@ -409,7 +439,9 @@ pub unsafe extern "C" fn rmon_fire_branch_slow(
 ) -> c_int {
     const EVENT: u8 = Event::Branch.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::TARGET }>(state, code, offset, target_offset as usize, 0) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::TARGET }>(state, code, offset, target_offset as usize, 0)
+    }
 }
 
 /// See rmon_fire_branch in the header.
@@ -441,7 +473,15 @@ pub unsafe extern "C" fn rmon_fire_c_return_slow(
 ) -> c_int {
     const EVENT: u8 = Event::CReturn.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::OBJECTS }>(state, code, offset, callable.expose_provenance(), arg0.expose_provenance()) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::OBJECTS }>(
+            state,
+            code,
+            offset,
+            callable.expose_provenance(),
+            arg0.expose_provenance(),
+        )
+    }
 }
 
 /// See rmon_fire_c_return in the header.
@@ -474,7 +514,15 @@ pub unsafe extern "C" fn rmon_fire_c_raise_slow(
 ) -> c_int {
     const EVENT: u8 = Event::CRaise.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::OBJECTS }>(state, code, offset, callable.expose_provenance(), arg0.expose_provenance()) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::OBJECTS }>(
+            state,
+            code,
+            offset,
+            callable.expose_provenance(),
+            arg0.expose_provenance(),
+        )
+    }
 }
 
 /// See rmon_fire_c_raise in the header.
@@ -506,7 +554,15 @@ pub unsafe extern "C" fn rmon_fire_stop_iteration_slow(
 ) -> c_int {
     const EVENT: u8 = Event::StopIteration.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::OBJECTS }>(state, code, offset, value.expose_provenance(), 0) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::OBJECTS }>(
+            state,
+            code,
+            offset,
+            value.expose_provenance(),
+            0,
+        )
+    }
 }
 
 /// See rmon_fire_stop_iteration in the header.
@@ -537,7 +593,15 @@ pub unsafe extern "C" fn rmon_fire_py_throw_slow(
 ) -> c_int {
     const EVENT: u8 = Event::PyThrow.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::OBJECTS }>(state, code, offset, exception.expose_provenance(), 0) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::OBJECTS }>(
+            state,
+            code,
+            offset,
+            exception.expose_provenance(),
+            0,
+        )
+    }
 }
 
 /// See rmon_fire_py_throw in the header.
@@ -568,7 +632,15 @@ pub unsafe extern "C" fn rmon_fire_raise_slow(
 ) -> c_int {
     const EVENT: u8 = Event::Raise.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::OBJECTS }>(state, code, offset, exception.expose_provenance(), 0) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::OBJECTS }>(
+            state,
+            code,
+            offset,
+            exception.expose_provenance(),
+            0,
+        )
+    }
 }
 
 /// See rmon_fire_raise in the header.
@@ -599,7 +671,15 @@ pub unsafe extern "C" fn rmon_fire_reraise_slow(
 ) -> c_int {
     const EVENT: u8 = Event::Reraise.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::OBJECTS }>(state, code, offset, exception.expose_provenance(), 0) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::OBJECTS }>(
+            state,
+            code,
+            offset,
+            exception.expose_provenance(),
+            0,
+        )
+    }
 }
 
 /// See rmon_fire_reraise in the header.
@@ -630,7 +710,15 @@ pub unsafe extern "C" fn rmon_fire_exception_handled_slow(
 ) -> c_int {
     const EVENT: u8 = Event::ExceptionHandled.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::OBJECTS }>(state, code, offset, exception.expose_provenance(), 0) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::OBJECTS }>(
+            state,
+            code,
+            offset,
+            exception.expose_provenance(),
+            0,
+        )
+    }
 }
 
 /// See rmon_fire_exception_handled in the header.
@@ -661,7 +749,15 @@ pub unsafe extern "C" fn rmon_fire_py_unwind_slow(
 ) -> c_int {
     const EVENT: u8 = Event::PyUnwind.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::OBJECTS }>(state, code, offset, exception.expose_provenance(), 0) }
+    unsafe {
+        dispatch::fire::<EVENT, { shape::OBJECTS }>(
+            state,
+            code,
+            offset,
+            exception.expose_provenance(),
+            0,
+        )
+    }
 }
 
 /// See rmon_fire_py_unwind in the header.

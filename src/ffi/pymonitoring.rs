@@ -41,14 +41,18 @@ pub unsafe extern "C" fn rmon_fire_current_exception_slow(
     unsafe {
         match event {
             super::RMON_EVENT_RAISE => emit::rmon_fire_raise_slow(state, code, offset, exception),
-            super::RMON_EVENT_RERAISE => emit::rmon_fire_reraise_slow(state, code, offset, exception),
+            super::RMON_EVENT_RERAISE => {
+                emit::rmon_fire_reraise_slow(state, code, offset, exception)
+            }
             super::RMON_EVENT_EXCEPTION_HANDLED => {
                 emit::rmon_fire_exception_handled_slow(state, code, offset, exception)
             }
             super::RMON_EVENT_PY_UNWIND => {
                 emit::rmon_fire_py_unwind_slow(state, code, offset, exception)
             }
-            super::RMON_EVENT_PY_THROW => emit::rmon_fire_py_throw_slow(state, code, offset, exception),
+            super::RMON_EVENT_PY_THROW => {
+                emit::rmon_fire_py_throw_slow(state, code, offset, exception)
+            }
             _ => Error::InvalidEvent.status(),
         }
     }
@@ -255,7 +259,11 @@ pub unsafe extern "C" fn PyMonitoring_FireJumpEvent(
     target_offset: *mut c_void,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { checked(state, || rmon_fire_target_object_slow(state, code, offset, super::RMON_EVENT_JUMP, target_offset)) }
+    unsafe {
+        checked(state, || {
+            rmon_fire_target_object_slow(state, code, offset, super::RMON_EVENT_JUMP, target_offset)
+        })
+    }
 }
 
 /// CPython's PyMonitoring_FireBranchEvent, without Python.
@@ -270,7 +278,17 @@ pub unsafe extern "C" fn PyMonitoring_FireBranchEvent(
     target_offset: *mut c_void,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { checked(state, || rmon_fire_target_object_slow(state, code, offset, super::RMON_EVENT_BRANCH, target_offset)) }
+    unsafe {
+        checked(state, || {
+            rmon_fire_target_object_slow(
+                state,
+                code,
+                offset,
+                super::RMON_EVENT_BRANCH,
+                target_offset,
+            )
+        })
+    }
 }
 
 /// CPython's PyMonitoring_FireBranchLeftEvent, without Python.
@@ -285,7 +303,17 @@ pub unsafe extern "C" fn PyMonitoring_FireBranchLeftEvent(
     target_offset: *mut c_void,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { checked(state, || rmon_fire_target_object_slow(state, code, offset, super::RMON_EVENT_BRANCH_LEFT, target_offset)) }
+    unsafe {
+        checked(state, || {
+            rmon_fire_target_object_slow(
+                state,
+                code,
+                offset,
+                super::RMON_EVENT_BRANCH_LEFT,
+                target_offset,
+            )
+        })
+    }
 }
 
 /// CPython's PyMonitoring_FireBranchRightEvent, without Python.
@@ -300,7 +328,17 @@ pub unsafe extern "C" fn PyMonitoring_FireBranchRightEvent(
     target_offset: *mut c_void,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { checked(state, || rmon_fire_target_object_slow(state, code, offset, super::RMON_EVENT_BRANCH_RIGHT, target_offset)) }
+    unsafe {
+        checked(state, || {
+            rmon_fire_target_object_slow(
+                state,
+                code,
+                offset,
+                super::RMON_EVENT_BRANCH_RIGHT,
+                target_offset,
+            )
+        })
+    }
 }
 
 /// CPython's PyMonitoring_FireCReturnEvent, without Python.
@@ -315,7 +353,9 @@ pub unsafe extern "C" fn PyMonitoring_FireCReturnEvent(
     _retval: *mut c_void,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { checked(state, || rmon_fire_last_call_slow(state, code, offset, super::RMON_EVENT_C_RETURN)) }
+    unsafe {
+        checked(state, || rmon_fire_last_call_slow(state, code, offset, super::RMON_EVENT_C_RETURN))
+    }
 }
 
 /// CPython's PyMonitoring_FireCRaiseEvent, without Python.
@@ -329,7 +369,9 @@ pub unsafe extern "C" fn PyMonitoring_FireCRaiseEvent(
     offset: i32,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { checked(state, || rmon_fire_last_call_slow(state, code, offset, super::RMON_EVENT_C_RAISE)) }
+    unsafe {
+        checked(state, || rmon_fire_last_call_slow(state, code, offset, super::RMON_EVENT_C_RAISE))
+    }
 }
 
 /// CPython's PyMonitoring_FirePyThrowEvent, without Python.
@@ -343,7 +385,11 @@ pub unsafe extern "C" fn PyMonitoring_FirePyThrowEvent(
     offset: i32,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { checked(state, || rmon_fire_current_exception_slow(state, code, offset, super::RMON_EVENT_PY_THROW)) }
+    unsafe {
+        checked(state, || {
+            rmon_fire_current_exception_slow(state, code, offset, super::RMON_EVENT_PY_THROW)
+        })
+    }
 }
 
 /// CPython's PyMonitoring_FireRaiseEvent, without Python.
@@ -357,7 +403,11 @@ pub unsafe extern "C" fn PyMonitoring_FireRaiseEvent(
     offset: i32,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { checked(state, || rmon_fire_current_exception_slow(state, code, offset, super::RMON_EVENT_RAISE)) }
+    unsafe {
+        checked(state, || {
+            rmon_fire_current_exception_slow(state, code, offset, super::RMON_EVENT_RAISE)
+        })
+    }
 }
 
 /// CPython's PyMonitoring_FireReraiseEvent, without Python.
@@ -371,7 +421,11 @@ pub unsafe extern "C" fn PyMonitoring_FireReraiseEvent(
     offset: i32,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { checked(state, || rmon_fire_current_exception_slow(state, code, offset, super::RMON_EVENT_RERAISE)) }
+    unsafe {
+        checked(state, || {
+            rmon_fire_current_exception_slow(state, code, offset, super::RMON_EVENT_RERAISE)
+        })
+    }
 }
 
 /// CPython's PyMonitoring_FireExceptionHandledEvent, without Python.
@@ -385,7 +439,16 @@ pub unsafe extern "C" fn PyMonitoring_FireExceptionHandledEvent(
     offset: i32,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { checked(state, || rmon_fire_current_exception_slow(state, code, offset, super::RMON_EVENT_EXCEPTION_HANDLED)) }
+    unsafe {
+        checked(state, || {
+            rmon_fire_current_exception_slow(
+                state,
+                code,
+                offset,
+                super::RMON_EVENT_EXCEPTION_HANDLED,
+            )
+        })
+    }
 }
 
 /// CPython's PyMonitoring_FirePyUnwindEvent, without Python.
@@ -399,5 +462,9 @@ pub unsafe extern "C" fn PyMonitoring_FirePyUnwindEvent(
     offset: i32,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { checked(state, || rmon_fire_current_exception_slow(state, code, offset, super::RMON_EVENT_PY_UNWIND)) }
+    unsafe {
+        checked(state, || {
+            rmon_fire_current_exception_slow(state, code, offset, super::RMON_EVENT_PY_UNWIND)
+        })
+    }
 }

@@ -73,7 +73,11 @@ pub extern "C" fn rmon_free_tool_id(tool_id: c_int) -> c_int {
 /// # Safety
 /// `name` is NULL or valid for writes of `capacity` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn rmon_get_tool(tool_id: c_int, name: *mut c_char, capacity: usize) -> c_int {
+pub unsafe extern "C" fn rmon_get_tool(
+    tool_id: c_int,
+    name: *mut c_char,
+    capacity: usize,
+) -> c_int {
     let body = || {
         if name.is_null() && capacity != 0 {
             return Err(Error::Null);
@@ -162,7 +166,11 @@ pub unsafe extern "C" fn rmon_get_local_events(
 /// RMON_ERR_TOOL_NOT_IN_USE or RMON_ERR_NO_MEMORY, checked in this order.
 /// (sys.monitoring.set_local_events)
 #[unsafe(no_mangle)]
-pub extern "C" fn rmon_set_local_events(tool_id: c_int, code: *mut c_void, event_set: u32) -> c_int {
+pub extern "C" fn rmon_set_local_events(
+    tool_id: c_int,
+    code: *mut c_void,
+    event_set: u32,
+) -> c_int {
     status(|| {
         let code = not_null(code)?;
         let tool = ToolId::new(tool_id)?;
@@ -192,7 +200,8 @@ pub unsafe extern "C" fn rmon_register_callback(
     destroy: OptionalDestroy,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    let candidate = callback.map(|callback| unsafe { Candidate::new(callback, user_data, destroy) });
+    let candidate =
+        callback.map(|callback| unsafe { Candidate::new(callback, user_data, destroy) });
     status(|| {
         let (tool, event) = (ToolId::new(tool_id)?, Event::from_number(event)?);
         match candidate {

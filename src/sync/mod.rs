@@ -63,7 +63,8 @@ pub fn start(fork: ForkHooks) -> bool {
         barrier::start();
         // SAFETY: the hooks have the signatures that pthread_atfork asks for.
         thread::start()
-            && unsafe { libc::pthread_atfork(Some(fork.prepare), Some(fork.parent), Some(fork.child)) }
-                == 0
+            && unsafe {
+                libc::pthread_atfork(Some(fork.prepare), Some(fork.parent), Some(fork.child))
+            } == 0
     })
 }

@@ -1,6 +1,6 @@
 //! A pointer to something that is never freed, replaced at any time and read without a lock.
 
-use core::ptr::{null_mut, from_ref};
+use core::ptr::{from_ref, null_mut};
 
 use super::prim::{
     AtomicPtr,
@@ -36,5 +36,11 @@ impl<T: Sync> Published<T> {
     pub fn set(&self, value: &'static T) {
         // Release: pairs with the Acquire in `get`, so that the value is seen whole.
         self.0.store(from_ref(value).cast_mut(), Release);
+    }
+}
+
+impl<T: Sync> Default for Published<T> {
+    fn default() -> Published<T> {
+        Published::new()
     }
 }

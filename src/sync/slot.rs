@@ -74,6 +74,18 @@ constructors!(const);
 #[cfg(loom)]
 constructors!();
 
+impl Default for Slot {
+    fn default() -> Slot {
+        Slot::new()
+    }
+}
+
+impl Default for Backing {
+    fn default() -> Backing {
+        Backing::new()
+    }
+}
+
 impl Slot {
     /// The pair, if it is inline; readers only, inside.
     #[inline(always)]

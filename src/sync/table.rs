@@ -62,7 +62,8 @@ impl Array {
     fn new(capacity: usize) -> Option<Array> {
         let mut entries = Vec::new();
         entries.try_reserve_exact(capacity).ok()?;
-        entries.resize_with(capacity, || Entry { code: AtomicUsize::new(0), word: AtomicU64::new(0) });
+        entries
+            .resize_with(capacity, || Entry { code: AtomicUsize::new(0), word: AtomicU64::new(0) });
         Some(Array { shift: 64 - capacity.trailing_zeros(), entries: entries.into_boxed_slice() })
     }
 
@@ -124,6 +125,12 @@ impl Table {
         // never while the writer's lock is held.
         let array = unsafe { &*array };
         array.find(code, key_of(location, event)).1 as u8
+    }
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table::new()
     }
 }
 
@@ -209,7 +216,12 @@ impl Changes {
     }
 
     /// Takes all tools from a code's keys; `dropped` is told each event and the tools it had.
-    pub fn forget(&mut self, table: &Table, code: usize, mut dropped: impl FnMut(u8, u8)) -> Retired {
+    pub fn forget(
+        &mut self,
+        table: &Table,
+        code: usize,
+        mut dropped: impl FnMut(u8, u8),
+    ) -> Retired {
         let mut index = self.heads.remove(&code)?;
         let array = self.array(table)?;
         while index != END {
@@ -320,7 +332,8 @@ mod tests {
     #[test]
     fn keys_differ_in_code_location_and_event() {
         let (table, mut changes) = (Table::new(), Changes::default());
-        let keys = [(0, 0, 0), (usize::MAX, 0, 0), (0, -1, 0), (0, i32::MAX, 0), (0, 0, 18), (16, 0, 0)];
+        let keys =
+            [(0, 0, 0), (usize::MAX, 0, 0), (0, -1, 0), (0, i32::MAX, 0), (0, 0, 18), (16, 0, 0)];
         for (bit, (code, location, event)) in keys.into_iter().enumerate() {
             assert_eq!(get(&table, code, location, event), 0);
             changes.set(&table, code, location, event, 1 << bit).unwrap();
