@@ -54,13 +54,11 @@ extern "C" {
 #define RMON_PYTHON_THREAD_LOCAL_ __thread
 #define RMON_PYTHON_LOAD_(variable) __atomic_load_n(&(variable), __ATOMIC_ACQUIRE)
 #define RMON_PYTHON_STORE_(variable, value) __atomic_store_n(&(variable), (value), __ATOMIC_RELEASE)
-#define RMON_PYTHON_IF_ACTIVE_(state) __builtin_expect(__atomic_load_n(&(state)->active, __ATOMIC_RELAXED) != 0, 0)
 #else /* MSVC: volatile accesses are acquire and release there */
 #define RMON_PYTHON_SLOW_ __declspec(noinline) static
 #define RMON_PYTHON_THREAD_LOCAL_ __declspec(thread)
 #define RMON_PYTHON_LOAD_(variable) (variable)
 #define RMON_PYTHON_STORE_(variable, value) ((variable) = (value))
-#define RMON_PYTHON_IF_ACTIVE_(state) (*(const volatile uint8_t *)&(state)->active != 0)
 #endif
 
 /* Exceptions */
@@ -329,9 +327,10 @@ RMON_PYTHON_SLOW_ PyObject **(*rmon_python_set_up(void))(void)
 
 /* The fire */
 
-/* The only place that knows the library's fire functions. `line` is the target's offset for jumps and branches. */
+/* The only place that knows the library's fire functions. Jumps and branches have an object for a target here, and only
+ * if there is none, a number. */
 static inline int rmon_python_call(int event, rmon_state *state, void *code, int32_t offset, void *object, void *arg0,
-                                   int32_t line)
+                                   int32_t number)
 {
     switch (event) {
     case RMON_EVENT_PY_START:
@@ -345,15 +344,7 @@ static inline int rmon_python_call(int event, rmon_state *state, void *code, int
     case RMON_EVENT_CALL:
         return rmon_fire_call_slow(state, code, offset, object, arg0);
     case RMON_EVENT_LINE:
-        return rmon_fire_line_slow(state, code, offset, line);
-    case RMON_EVENT_JUMP:
-        return rmon_fire_jump_slow(state, code, offset, line);
-    case RMON_EVENT_BRANCH_LEFT:
-        return rmon_fire_branch_left_slow(state, code, offset, line);
-    case RMON_EVENT_BRANCH_RIGHT:
-        return rmon_fire_branch_right_slow(state, code, offset, line);
-    case RMON_EVENT_BRANCH:
-        return rmon_fire_branch_slow(state, code, offset, line);
+        return rmon_fire_line_slow(state, code, offset, number);
     case RMON_EVENT_STOP_ITERATION:
         return rmon_fire_stop_iteration_slow(state, code, offset, object);
     case RMON_EVENT_RAISE:
@@ -367,11 +358,22 @@ static inline int rmon_python_call(int event, rmon_state *state, void *code, int
     case RMON_EVENT_RERAISE:
         return rmon_fire_reraise_slow(state, code, offset, object);
     case RMON_EVENT_C_RETURN:
-        return rmon_fire_c_return_slow(state, code, offset, NULL, NULL);
     case RMON_EVENT_C_RAISE:
-        return rmon_fire_c_raise_slow(state, code, offset, NULL, NULL);
+        return rmon_fire_last_call_slow(state, code, offset, event);
     default:
-        return RMON_ERR_INVALID_EVENT;
+        break;
+    }
+    if (object != NULL)
+        return rmon_fire_target_object_slow(state, code, offset, event, object);
+    switch (event) {
+    case RMON_EVENT_JUMP:
+        return rmon_fire_jump_slow(state, code, offset, number);
+    case RMON_EVENT_BRANCH_LEFT:
+        return rmon_fire_branch_left_slow(state, code, offset, number);
+    case RMON_EVENT_BRANCH_RIGHT:
+        return rmon_fire_branch_right_slow(state, code, offset, number);
+    default:
+        return rmon_fire_branch_slow(state, code, offset, number);
     }
 }
 
@@ -383,10 +385,10 @@ static inline int rmon_python_call(int event, rmon_state *state, void *code, int
 
 /* Calls the library with the interpreter's error indicator clean, and noting for which code. */
 static inline int rmon_python_call_noting(int event, rmon_state *state, PyObject *code, int32_t offset,
-                                          PyObject *object, PyObject *arg0, int32_t line)
+                                          PyObject *object, PyObject *arg0, int32_t number)
 {
 #ifdef Py_LIMITED_API
-    return rmon_python_call(event, state, code, offset, object, arg0, line);
+    return rmon_python_call(event, state, code, offset, object, arg0, number);
 #else
     PyObject **(*get_note)(void) = RMON_PYTHON_LOAD_(rmon_python_note);
     PyObject **note = (get_note != NULL ? get_note : rmon_python_set_up())();
@@ -395,7 +397,7 @@ static inline int rmon_python_call_noting(int event, rmon_state *state, PyObject
     if (arg0 != NULL && arg0 == RMON_PYTHON_LOAD_(rmon_python_missing))
         arg0 = NULL;
     *note = code;
-    status = rmon_python_call(event, state, code, offset, object, arg0, line);
+    status = rmon_python_call(event, state, code, offset, object, arg0, number);
     *note = outer;
     return status;
 #endif
@@ -403,7 +405,7 @@ static inline int rmon_python_call_noting(int event, rmon_state *state, PyObject
 
 /* Fires an event whose state is active. */
 RMON_PYTHON_SLOW_ int rmon_python_fire_active(int event, rmon_state *state, PyObject *code, int32_t offset,
-                                              PyObject *object, PyObject *arg0, int32_t line)
+                                              PyObject *object, PyObject *arg0, int32_t number)
 {
     PyObject *raised, *stop = NULL;
     int status;
@@ -421,7 +423,7 @@ RMON_PYTHON_SLOW_ int rmon_python_fire_active(int event, rmon_state *state, PyOb
         if (stop == NULL)
             return rmon_python_failed(RMON_ERR_INTERNAL, event, raised);
     }
-    status = rmon_python_call_noting(event, state, code, offset, object, arg0, line);
+    status = rmon_python_call_noting(event, state, code, offset, object, arg0, number);
     if (status < 0)
         rmon_python_failed(status, event, raised);
     else if (raised != NULL || PyErr_Occurred())
@@ -457,10 +459,12 @@ RMON_PYTHON_SLOW_ int rmon_python_enter_failed(int status, const uint8_t *event_
 
 /* ---- The fast half: what the PyMonitoring names stand for ---- */
 
-#ifdef RMON_DISABLED
+#ifndef RMON_DISABLED
+#define RMON_PYTHON_IF_ACTIVE_(state) RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_ACTIVE(state) != 0)
+#else
 #define RMON_PYTHON_IF_ACTIVE_(state) ((void)(state), 0)
-#define rmon_python_fire_active(event, state, code, offset, object, arg0, line) \
-    ((void)(code), (void)(offset), (void)(object), (void)(arg0), (void)(line), 0)
+#define rmon_python_fire_active(event, state, code, offset, object, arg0, number) \
+    ((void)(code), (void)(offset), (void)(object), (void)(arg0), (void)(number), 0)
 #define rmon_python_fire_target(event, state, code, offset, target) ((void)(code), (void)(offset), (void)(target), 0)
 #define rmon_python_enter_failed(status, event_types, length) 0
 #endif
@@ -594,6 +598,8 @@ static inline int rmon_python_fire_py_throw(rmon_state *state, PyObject *code, i
  *   - As an offset, the position's index in the code object's table: twice that is the byte offset to which co_lines()
  *     and co_positions() give that position.
  *   - As RAISE's offset, the line. It becomes the offset of the first position on that line, where there is one.
+ *   - RAISE and PY_UNWIND without an exception, where __next__ raises StopIteration: its code only returns NULL then. The
+ *     events get a StopIteration, and afterwards none is set.
  *   - For PY_YIELD, the state of PY_RETURN, after a test of its own of PY_YIELD's. So the state is not looked at.
  *   - PyMonitoring_ExitScope more often than PyMonitoring_EnterScope, or less: it does nothing here.
  *   - PY_RESUME with an exception set (a generator's throw): as for every event, it is set again afterwards.
@@ -637,9 +643,21 @@ RMON_PYTHON_SLOW_ int32_t rmon_cython_offset_of_line(PyObject *code, int32_t lin
     (void)line;
     return 0;
 }
+
+RMON_PYTHON_SLOW_ int rmon_cython_fire_exception(int event, rmon_state *state, PyObject *code, int32_t offset)
+{
+    int status, is_end = !PyErr_Occurred();
+    if (is_end)
+        PyErr_SetNone(PyExc_StopIteration);
+    status = rmon_python_fire_active(event, state, code, offset, NULL, NULL, -1);
+    if (is_end && status == 0)
+        PyErr_Clear();
+    return status;
+}
 #else
 #define RMON_CYTHON_OFFSET_(offset) (offset)
 #define rmon_cython_offset_of_line(code, line) (line)
+#define rmon_cython_fire_exception(event, state, code, offset) ((void)(code), (void)(offset), 0)
 #endif
 
 static inline int rmon_cython_fire_py_start(rmon_state *state, PyObject *code, int32_t offset)
@@ -664,17 +682,20 @@ static inline int rmon_cython_fire_line(rmon_state *state, PyObject *code, int32
 
 static inline int rmon_cython_fire_reraise(rmon_state *state, PyObject *code, int32_t offset)
 {
-    return rmon_python_fire_reraise(state, code, RMON_CYTHON_OFFSET_(offset));
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_cython_fire_exception(RMON_EVENT_RERAISE, state, code, RMON_CYTHON_OFFSET_(offset)) : 0;
 }
 
 static inline int rmon_cython_fire_exception_handled(rmon_state *state, PyObject *code, int32_t offset)
 {
-    return rmon_python_fire_exception_handled(state, code, RMON_CYTHON_OFFSET_(offset));
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_cython_fire_exception(RMON_EVENT_EXCEPTION_HANDLED, state, code, RMON_CYTHON_OFFSET_(offset)) : 0;
 }
 
 static inline int rmon_cython_fire_py_unwind(rmon_state *state, PyObject *code, int32_t offset)
 {
-    return rmon_python_fire_py_unwind(state, code, RMON_CYTHON_OFFSET_(offset));
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_cython_fire_exception(RMON_EVENT_PY_UNWIND, state, code, RMON_CYTHON_OFFSET_(offset)) : 0;
 }
 
 static inline int rmon_cython_fire_py_yield(rmon_state *state, PyObject *code, int32_t offset, PyObject *retval)
@@ -686,9 +707,8 @@ static inline int rmon_cython_fire_py_yield(rmon_state *state, PyObject *code, i
 
 static inline int rmon_cython_fire_raise(rmon_state *state, PyObject *code, int32_t line)
 {
-    if (!RMON_PYTHON_IF_ACTIVE_(state))
-        return 0;
-    return rmon_python_fire_raise(state, code, rmon_cython_offset_of_line(code, line));
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_cython_fire_exception(RMON_EVENT_RAISE, state, code, rmon_cython_offset_of_line(code, line)) : 0;
 }
 
 /* RMON_PYTHON_PICK_(cython, other) is `cython` where Cython's generated code (or what it includes) uses it, past the

@@ -118,22 +118,24 @@ pub extern "C" fn rmon_code_forget(code: *mut c_void) -> c_int {
 /// Without a host everything else works: exception events fired under the PyMonitoring names carry
 /// NULL, and only codes made by rmon_code_new can be described. An example:
 ///
-///     static void *current_exception(void *vm) { return ((struct vm *)vm)->exception; }
+/// ```c
+/// static void *current_exception(void *vm) { return ((struct vm *)vm)->exception; }
 ///
-///     static int describe(void *vm, void *code, int delivering, rmon_code_info *info)
-///     {
-///         struct function *f = vm_find_function(vm, code);
-///         (void)delivering;
-///         if (f == NULL)
-///             return RMON_ERR_UNKNOWN_CODE;
-///         info->name = f->name;
-///         info->filename = f->file;
-///         info->first_line = f->line;
-///         return RMON_OK;
-///     }
+/// static int describe(void *vm, void *code, int delivering, rmon_code_info *info)
+/// {
+///     struct function *f = vm_find_function(vm, code);
+///     (void)delivering;
+///     if (f == NULL)
+///         return RMON_ERR_UNKNOWN_CODE;
+///     info->name = f->name;
+///     info->filename = f->file;
+///     info->first_line = f->line;
+///     return RMON_OK;
+/// }
 ///
-///     rmon_host host = { sizeof host, vm, current_exception, describe };
-///     rmon_set_host(&host);
+/// rmon_host host = { sizeof host, vm, current_exception, describe };
+/// rmon_set_host(&host);
+/// ```
 ///
 /// Returns RMON_OK or RMON_ERR_INVALID_ARGUMENT (struct_size).
 ///
