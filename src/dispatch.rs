@@ -397,7 +397,7 @@ unsafe fn answered(
         // A tool that cleared itself has no more locations to disable.
         DISABLE if !change.cleared(told.tool_id) => {
             // SAFETY: the caller's promise.
-            unsafe { disabled(state, told, asked, entry) }
+            unsafe { carry_out_disable(state, told, asked, entry) }
         }
         _ => 0,
     };
@@ -408,7 +408,14 @@ unsafe fn answered(
 ///
 /// # Safety
 /// As for [`answered`].
-unsafe fn disabled(state: *mut State, told: &FiredEvent, asked: u8, entry: Entry) -> c_int {
+#[cold]
+#[inline(never)]
+unsafe fn carry_out_disable(
+    state: *mut State,
+    told: &FiredEvent,
+    asked: u8,
+    entry: Entry,
+) -> c_int {
     let (Ok(tool), Ok(fired), Ok(asked)) = (
         ToolId::new(told.tool_id.into()),
         Event::from_number(told.event.into()),

@@ -86,6 +86,8 @@ pub fn defer(jobs: Vec<Job>) {
 }
 
 /// Runs what is ready. No lock is held.
+#[cold]
+#[inline(never)]
 pub fn collect() {
     let current = thread::current();
     loop {
