@@ -1,0 +1,46 @@
+//! The README's first program is c-tests/readme.c, and prints what the README says.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+/// The contents of the README's first fenced block of a language.
+fn block<'a>(readme: &'a str, language: &str) -> &'a str {
+    let start = format!("```{language}\n");
+    let from = readme.find(&start).expect("the README has such a block") + start.len();
+    let to = from + readme[from..].find("```").expect("the block ends");
+    &readme[from..to]
+}
+
+#[test]
+fn the_first_program_is_the_tested_one_and_prints_what_the_readme_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = include_str!("../README.md");
+    let source = root.join("c-tests/readme.c");
+    assert_eq!(block(readme, "c"), std::fs::read_to_string(&source).unwrap());
+
+    let library = common::release_library();
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    let compiled = Command::new(&compiler)
+        .args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"])
+        .arg(root.join("include"))
+        .arg(&source)
+        .arg(&library)
+        .arg("-o")
+        .arg(&program)
+        .status()
+        .unwrap_or_else(|error| panic!("a C compiler is needed ({compiler}): {error}"));
+    assert!(compiled.success());
+
+    // The program looks for librmon.so.0, the library's SONAME.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme-library");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::copy(&library, folder.join("librmon.so.0")).unwrap();
+    let run = Command::new(&program).env("LD_LIBRARY_PATH", &folder).output().unwrap();
+    assert!(run.status.success());
+    assert_eq!(String::from_utf8_lossy(&run.stdout), block(readme, "text"));
+}
