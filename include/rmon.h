@@ -901,13 +901,10 @@ int rmon_synchronize(void);
 #define RMON_PRIV_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #define RMON_PRIV_LOAD_ACTIVE(state) __atomic_load_n(&(state)->active, __ATOMIC_RELAXED)
 #define RMON_PRIV_LOAD_VERSION(version) __atomic_load_n((version), __ATOMIC_ACQUIRE)
-/* A length that the compiler can see is bad; elsewhere it costs nothing. */
-#define RMON_PRIV_IS_NEGATIVE(length) (__builtin_constant_p(length) && (length) < 0)
 #else
 #define RMON_PRIV_UNLIKELY(condition) (condition)
 #define RMON_PRIV_LOAD_ACTIVE(state) (*(const volatile uint8_t *)&(state)->active)
 #define RMON_PRIV_LOAD_VERSION(version) (*(const volatile uint64_t *)(version))
-#define RMON_PRIV_IS_NEGATIVE(length) 0
 #endif
 
 /* C++ reads NULL-able pointers and flags as C does; only linkage differs. */
@@ -946,7 +943,7 @@ static inline int rmon_enter_scope(rmon_state *states, uint64_t *version, const 
 #else
     if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_VERSION(version) !=
                            RMON_PRIV_LOAD_VERSION(&rmon_current_version)) ||
-        RMON_PRIV_IS_NEGATIVE(length))
+        RMON_PRIV_UNLIKELY(length < 0)) /* a constant length costs nothing here */
         return rmon_enter_scope_slow(states, version, event_types, length);
     return RMON_OK;
 #endif
@@ -1252,7 +1249,7 @@ typedef rmon_state PyMonitoringState;
 
 /** Whether an event belongs to a location, so that it can be disabled there. */
 #define PY_MONITORING_IS_INSTRUMENTED_EVENT(event)                                                     \
-    ((event) >= 0 && (event) < RMON_EVENT_COUNT && (RMON_LOCAL_EVENTS >> (event)&1) != 0)
+    ((unsigned)(event) < 19u && ((RMON_LOCAL_EVENTS >> ((unsigned)(event)&31u)) & 1u) != 0)
 
 /** See rmon_enter_scope. */
 static inline int PyMonitoring_EnterScope(PyMonitoringState *state_array, uint64_t *version,

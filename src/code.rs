@@ -12,42 +12,64 @@ use crate::event::{EVENT_COUNT, Event, EventSet};
 use crate::status::{Error, Result};
 use crate::sync::table::{Changes, Full, Retired, Table};
 
-/// Which tools have an event on for one code: (code, 0, event) → tools.
-pub static LOCAL: Table = Table::new();
-/// Which tools have disabled a location: (code, offset or line, event) → tools.
-pub static DISABLED: Table = Table::new();
+/// Which tools have an event on for one code: a table per event, (code, 0) → those tools.
+pub static LOCAL: Tables<0> = Tables([const { Table::new() }; EVENT_COUNT]);
+/// Which tools have not disabled a location: a table per event, (code, offset or line) → those tools.
+pub static ENABLED: Tables<0xff> = Tables([const { Table::new() }; EVENT_COUNT]);
 
-/// The writer's half of one of the two tables, and how much of each event it holds.
-pub struct Marks {
-    table: &'static Table,
-    changes: Changes,
-    /// How many keys each tool has under each event.
+/// A table per event. C_RETURN and C_RAISE have none of their own: they go by CALL's.
+pub struct Tables<const DEFAULT: u8>([Table<DEFAULT>; EVENT_COUNT]);
+
+impl<const DEFAULT: u8> Tables<DEFAULT> {
+    /// The byte of a code and a location.
+    ///
+    /// # Safety
+    /// `event` is below [`EVENT_COUNT`], and the caller is a reader, inside.
+    #[inline(always)]
+    pub unsafe fn get(&self, event: u8, code: *mut c_void, location: i32) -> u8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.get_unchecked(usize::from(controlling(event))).get(code.addr(), location) }
+    }
+}
+
+/// [`Event::controlling`], for numbers.
+#[inline(always)]
+fn controlling(event: u8) -> u8 {
+    if event == Event::CReturn.number() || event == Event::CRaise.number() {
+        Event::Call.number()
+    } else {
+        event
+    }
+}
+
+/// The writer's half of the tables of one purpose. A tool is *marked* at a key if its bit there is
+/// not the default's.
+pub struct Marks<const DEFAULT: u8> {
+    tables: &'static Tables<DEFAULT>,
+    changes: [Changes; EVENT_COUNT],
+    /// How many keys each tool is marked at.
     counts: [[u32; 8]; EVENT_COUNT],
 }
 
-fn no_memory(_: Full) -> Error {
-    Error::NoMemory
-}
-
-impl Marks {
-    /// For a table that is empty.
-    pub fn new(table: &'static Table) -> Marks {
-        Marks { table, changes: Changes::default(), counts: [[0; 8]; EVENT_COUNT] }
+impl<const DEFAULT: u8> Marks<DEFAULT> {
+    /// For tables that are empty.
+    pub fn new(tables: &'static Tables<DEFAULT>) -> Self {
+        Marks { tables, changes: Default::default(), counts: [[0; 8]; EVENT_COUNT] }
     }
 
-    /// The tools that have `event` marked anywhere.
+    /// The tools that are marked anywhere for `event`.
     pub fn tools(&self, event: Event) -> u8 {
         let counts = &self.counts[event.controlling().index()];
         (0..8).filter(|tool| counts[*tool] != 0).fold(0, |tools, tool| tools | 1 << tool)
     }
 
-    /// The tools that have `event` marked at one key.
+    /// The tools that are marked at one key.
     pub fn get(&self, code: *mut c_void, location: i32, event: Event) -> u8 {
-        // SAFETY: this half is used under the writer's lock only.
-        unsafe { self.table.tools(code.addr(), location, event.controlling().number()) }
+        // SAFETY: an event's number is in bounds; this half is used under the writer's lock only.
+        DEFAULT ^ unsafe { self.tables.get(event.number(), code, location) }
     }
 
-    /// Marks or unmarks one key for one tool. What is left behind goes to `retired`.
+    /// Marks or unmarks one tool at one key. What is left behind goes to `retired`.
     pub fn put(
         &mut self,
         tool: u8,
@@ -57,17 +79,15 @@ impl Marks {
         on: bool,
         retired: &mut Vec<Retired>,
     ) -> Result<()> {
+        let index = event.controlling().index();
         let old = self.get(code, location, event);
         let new = if on { old | 1 << tool } else { old & !(1 << tool) };
         if new != old {
-            let number = event.controlling().number();
-            let left = self
-                .changes
-                .set(self.table, code.addr(), location, number, new)
-                .map_err(no_memory)?
-                .1;
+            let left = self.changes[index]
+                .set(&self.tables.0[index], code.addr(), location, DEFAULT ^ new)
+                .map_err(|Full| Error::NoMemory)?;
             retired.push(left);
-            let count = &mut self.counts[usize::from(number)][usize::from(tool)];
+            let count = &mut self.counts[index][usize::from(tool)];
             *count = if on { *count + 1 } else { *count - 1 };
         }
         Ok(())
@@ -76,29 +96,35 @@ impl Marks {
     /// Drops everything about one code. Whether there was anything.
     pub fn forget(&mut self, code: *mut c_void, retired: &mut Vec<Retired>) -> bool {
         let mut any = false;
-        let counts = &mut self.counts;
-        retired.push(self.changes.forget(self.table, code.addr(), |event, tools| {
-            any = true;
-            for (tool, count) in counts[usize::from(event)].iter_mut().enumerate() {
-                *count -= u32::from(tools >> tool & 1);
-            }
-        }));
+        for index in 0..EVENT_COUNT {
+            let counts = &mut self.counts[index];
+            let left = self.changes[index].forget(&self.tables.0[index], code.addr(), |byte| {
+                any = true;
+                for (tool, count) in counts.iter_mut().enumerate() {
+                    *count -= u32::from((byte ^ DEFAULT) >> tool & 1);
+                }
+            });
+            retired.push(left);
+        }
         any
     }
 
     /// Drops everything of one tool.
     pub fn remove_tool(&mut self, tool: u8, retired: &mut Vec<Retired>) {
-        if self.counts.iter().any(|counts| counts[usize::from(tool)] != 0) {
-            retired.push(self.changes.remove_tools(self.table, 1 << tool));
-            for counts in &mut self.counts {
-                counts[usize::from(tool)] = 0;
+        let bit = 1 << tool;
+        for index in 0..EVENT_COUNT {
+            if core::mem::take(&mut self.counts[index][usize::from(tool)]) != 0 {
+                let default = |byte| (byte & !bit) | (DEFAULT & bit);
+                retired.push(self.changes[index].map(&self.tables.0[index], default));
             }
         }
     }
 
     /// Drops everything.
     pub fn clear(&mut self, retired: &mut Vec<Retired>) {
-        retired.push(self.changes.clear(self.table));
+        for (table, changes) in self.tables.0.iter().zip(&mut self.changes) {
+            retired.push(changes.clear(table));
+        }
         self.counts = [[0; 8]; EVENT_COUNT];
     }
 }
@@ -109,7 +135,7 @@ fn keyed() -> impl Iterator<Item = Event> {
 }
 
 /// A tool's local events on one code.
-pub fn local_events(local: &Marks, tool: u8, code: *mut c_void) -> EventSet {
+pub fn local_events(local: &Marks<0>, tool: u8, code: *mut c_void) -> EventSet {
     keyed()
         .filter(|event| *event != Event::Branch && local.get(code, 0, *event) & 1 << tool != 0)
         .map(Event::set)
@@ -118,7 +144,7 @@ pub fn local_events(local: &Marks, tool: u8, code: *mut c_void) -> EventSet {
 
 /// Sets a tool's local events on one code; all or none.
 pub fn set_local_events(
-    local: &mut Marks,
+    local: &mut Marks<0>,
     tool: u8,
     code: *mut c_void,
     set: EventSet,
@@ -140,7 +166,7 @@ pub fn set_local_events(
 /// Disables one location for a tool. `event` is under whose callback it was asked: BRANCH stands for
 /// both directions, and is itself off where both are.
 pub fn disable(
-    disabled: &mut Marks,
+    disabled: &mut Marks<0xff>,
     tool: u8,
     code: *mut c_void,
     location: i32,
@@ -198,7 +224,8 @@ pub struct CodeInfo {
 
 impl CodeInfo {
     /// The size of the struct's first version: the least `struct_size` that is accepted.
-    pub const FIRST_SIZE: u32 = core::mem::offset_of!(CodeInfo, line_count) as u32 + 8;
+    pub const FIRST_SIZE: u32 =
+        core::mem::offset_of!(CodeInfo, line_count) as u32 + size_of::<usize>() as u32;
 }
 
 /// A look-alike that rmon made.
@@ -296,8 +323,8 @@ mod tests {
 
     #[test]
     fn branch_is_off_where_both_directions_are() {
-        static TABLE: Table = Table::new();
-        let mut marks = Marks::new(&TABLE);
+        static TABLES: Tables<0xff> = Tables([const { Table::new() }; EVENT_COUNT]);
+        let mut marks = Marks::new(&TABLES);
         let (code, retired) = (core::ptr::without_provenance_mut(64), &mut Vec::new());
         disable(&mut marks, 2, code, 8, Event::BranchLeft, retired).unwrap();
         assert_eq!(marks.get(code, 8, Event::Branch), 0);
@@ -315,8 +342,8 @@ mod tests {
 
     #[test]
     fn local_events_read_back() {
-        static TABLE: Table = Table::new();
-        let mut marks = Marks::new(&TABLE);
+        static TABLES: Tables<0> = Tables([const { Table::new() }; EVENT_COUNT]);
+        let mut marks = Marks::new(&TABLES);
         let (code, retired) = (core::ptr::without_provenance_mut(64), &mut Vec::new());
         let set = (EventSet::LINE | EventSet::CALL | EventSet::BRANCH).normalised().unwrap();
         set_local_events(&mut marks, 5, code, set, retired).unwrap();

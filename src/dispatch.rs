@@ -13,7 +13,7 @@
 use core::ffi::{c_int, c_void};
 use core::ptr::null_mut;
 
-use crate::code::{self, DISABLED, LOCAL};
+use crate::code::{self, ENABLED, LOCAL};
 use crate::event::Event;
 use crate::registry::{self, Interest};
 use crate::state::{self, State};
@@ -189,29 +189,18 @@ unsafe fn wanting(
     location: i32,
     event: u8,
 ) -> (u8, u8) {
-    let key = key_event(event);
     let mut wanted = interest.global() & active;
     let local = interest.local() & active & !wanted;
     if local != 0 {
-        // SAFETY: the thread is inside.
-        wanted |= local & unsafe { LOCAL.tools(code.addr(), 0, key) };
+        // SAFETY: `event` is one, and the thread is inside.
+        wanted |= local & unsafe { LOCAL.get(event, code, 0) };
     }
-    let mut disabled = interest.disabled() & wanted;
-    if disabled != 0 {
-        // SAFETY: the thread is inside.
-        disabled &= unsafe { DISABLED.tools(code.addr(), location, key) };
+    let mut disabled = 0;
+    if interest.has_disabled() {
+        // SAFETY: `event` is one, and the thread is inside.
+        disabled = wanted & !unsafe { ENABLED.get(event, code, location) };
     }
     (wanted & !disabled, disabled)
-}
-
-/// The event under which the tables have this one; as `Event::controlling`, for numbers.
-#[inline(always)]
-fn key_event(event: u8) -> u8 {
-    if event == Event::CReturn.number() || event == Event::CRaise.number() {
-        Event::Call.number()
-    } else {
-        event
-    }
 }
 
 /// Not every tool is a global one, or some location is disabled: finds out who is called.

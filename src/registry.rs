@@ -22,7 +22,7 @@ use std::sync::LazyLock;
 
 use parking_lot::Mutex;
 
-use crate::code::{self, Code, CodeInfo, Codes, DISABLED, LOCAL, Marks};
+use crate::code::{self, Code, CodeInfo, Codes, ENABLED, LOCAL, Marks};
 use crate::event::{EVENT_COUNT, Event, EventSet};
 use crate::status::{Error, Result};
 use crate::sync::reclaim::{self, Job};
@@ -37,6 +37,7 @@ const GLOBAL_SHIFT: u32 = 0;
 const LOCAL_SHIFT: u32 = 8;
 /// The tools that have disabled some location of it.
 const DISABLED_SHIFT: u32 = 16;
+
 /// Readers must execute a fence of their own after entering.
 const FENCE: u32 = 1 << 24;
 
@@ -57,10 +58,10 @@ impl Interest {
         (self.0 >> LOCAL_SHIFT) as u8
     }
 
-    /// The tools that have disabled some location of it.
+    /// Whether the global set says all.
     #[inline(always)]
-    pub fn disabled(self) -> u8 {
-        (self.0 >> DISABLED_SHIFT) as u8
+    pub fn is_global_only(self) -> bool {
+        self.0 <= 0xff
     }
 
     /// Whether the reader must fence, and ask again.
@@ -69,10 +70,10 @@ impl Interest {
         self.0 & FENCE != 0
     }
 
-    /// Whether the global set says all.
+    /// Whether some tool has disabled some location of it.
     #[inline(always)]
-    pub fn is_global_only(self) -> bool {
-        self.0 <= 0xff
+    pub fn has_disabled(self) -> bool {
+        self.0 & 0xff << DISABLED_SHIFT != 0
     }
 }
 
@@ -141,8 +142,8 @@ pub unsafe fn store_version(scope: *mut u64, version: u64) {
 /// Everything that the lock protects.
 struct Control {
     tools: Tools,
-    local: Marks,
-    disabled: Marks,
+    local: Marks<0>,
+    disabled: Marks<0xff>,
     codes: Codes,
     last_version: u64,
     /// To be run when no reader is inside any more.
@@ -155,7 +156,7 @@ static CONTROL: LazyLock<Mutex<Control>> = LazyLock::new(|| {
     Mutex::new(Control {
         tools: Tools::new(),
         local: Marks::new(&LOCAL),
-        disabled: Marks::new(&DISABLED),
+        disabled: Marks::new(&ENABLED),
         codes: Codes::default(),
         last_version: 0,
         jobs: Vec::new(),

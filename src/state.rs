@@ -55,11 +55,11 @@ const SHARING: u8 = 4 * EVENTS;
 /// Whether a state stands for one location or for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sharing {
-    Unknown = 0,
-    /// The type stands several times in the array: this state has a location of its own.
-    Own = 1,
     /// The type stands once: all locations use this state.
-    Shared = 2,
+    Shared = 0,
+    Unknown = 1,
+    /// The type stands several times in the array: this state has a location of its own.
+    Own = 2,
 }
 
 #[inline(always)]
@@ -115,16 +115,17 @@ pub enum Place {
 #[inline(always)]
 pub unsafe fn enter(state: *mut State, tools: u8, event: u8, place: Place) {
     active(state).store(tools, Relaxed);
-    mark(state).store(1 + event + EVENTS * place as u8, Relaxed);
+    const NEW: u8 = 1 + SHARING * Sharing::Unknown as u8;
+    mark(state).store(NEW + event + EVENTS * place as u8, Relaxed);
 }
 
 /// The parts of a mark; `None` if rmon did not write it.
 fn parts(mark: u8) -> Option<(u8, u8, Sharing)> {
     let code = mark.checked_sub(1)?;
     let sharing = match code / SHARING {
-        0 => Sharing::Unknown,
-        1 => Sharing::Own,
-        2 => Sharing::Shared,
+        0 => Sharing::Shared,
+        1 => Sharing::Unknown,
+        2 => Sharing::Own,
         _ => return None,
     };
     Some((code % EVENTS, code / EVENTS % 4, sharing))
@@ -136,7 +137,7 @@ fn parts(mark: u8) -> Option<(u8, u8, Sharing)> {
 /// As for [`load_active`].
 #[inline(always)]
 pub unsafe fn may_have_own_location(state: *mut State) -> bool {
-    mark(state).load(Relaxed).wrapping_sub(1) < 2 * SHARING
+    mark(state).load(Relaxed) > SHARING
 }
 
 /// The array that a state lies in, as its first state and its length; `None` if the state was not
@@ -195,7 +196,7 @@ pub unsafe fn has_own_location(state: *mut State) -> bool {
         other != state && parts(mark(other).load(Relaxed)).is_some_and(|(e, ..)| e == event)
     });
     let sharing = if own { Sharing::Own } else { Sharing::Shared };
-    mark(state).store(old + SHARING * sharing as u8, Relaxed);
+    mark(state).store(old - SHARING * Sharing::Unknown as u8 + SHARING * sharing as u8, Relaxed);
     own
 }
 

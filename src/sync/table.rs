@@ -1,161 +1,199 @@
-//! (code, location, event) → tools: an open-addressing table that is read without a lock.
+//! (code, location) → a byte: an open-addressing table that is read without a lock.
 //!
-//! Two words an entry, keys compared whole: a false hit would lose an event. Entries are only ever
-//! added; one that means nothing any more keeps its key with no tools, until the table is next
-//! rebuilt. A rebuild makes a new array and hands out the old one, which the caller frees once no
-//! reader can be in it.
+//! The byte is a set of tools, kept so that a reader combines it with one instruction: see `code`,
+//! which has one table per event and purpose. Keys are compared whole: a false hit would lose an
+//! event. Entries are only ever added; one that means nothing any more keeps its key with the
+//! default byte, until the table is next rebuilt. A rebuild makes a new array and hands out the old
+//! one, which the caller frees once no reader can be in it.
 //!
 //! The writer also keeps, per code, a chain through its entries, so that a code's death costs what
 //! the code has, not what the table holds.
 //!
 //! # Synchronization
 //!
-//! The code is written before the word, whose `USED` bit publishes the entry (Release, paired with
-//! the Acquire in [`Table::tools`]). Afterwards only the tools in the word change. The array pointer
-//! is published with Release and loaded with Acquire.
+//! A new entry's location is written before its code (Release, paired with the Acquire in
+//! [`Table::get`]), the byte after both. So who finds a code finds its location; and a byte that is
+//! not the default's belongs to the key. An entry without a key has code 0 (NULL) and location 0, so
+//! an entry for code NULL cannot be filled in step by step: the array is rebuilt for it. The array
+//! pointer is published with Release and loaded with Acquire.
 
-use core::ptr::null_mut;
 use std::collections::HashMap;
 
 use super::prim::{
-    AtomicPtr, AtomicU64, AtomicUsize,
+    AtomicPtr, AtomicU8, AtomicU32, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
-
-/// Bits of an entry's word: tools in the lowest byte, the event in the next, then the flags; the
-/// location in the upper half.
-const TOOLS: u64 = 0xff;
-const EVENT_SHIFT: u32 = 8;
-/// The entry is there.
-const USED: u64 = 1 << 16;
-/// The entry is in its code's chain.
-const CHAINED: u64 = 1 << 17;
-const LOCATION_SHIFT: u32 = 32;
-/// What two words of one key have in common.
-const KEY: u64 = 0xffff_ffff_0000_ff00;
 
 /// The least capacity; a power of two.
 const LEAST: usize = 16;
 /// No next entry in a chain.
 const END: u32 = u32::MAX;
+/// The size of an entry: 16 bytes, but more under loom.
+const STRIDE: usize = size_of::<Entry>();
 
 #[derive(Debug)]
+#[repr(C, align(16))]
 struct Entry {
     code: AtomicUsize,
-    word: AtomicU64,
+    location: AtomicU32,
+    byte: AtomicU8,
+    /// 1: there is a key here.
+    used: AtomicU8,
 }
 
-/// What readers search: a power of two of entries, at least a quarter of them unused.
+#[cfg(not(loom))]
+const _: () = assert!(STRIDE == 16);
+
+macro_rules! entry {
+    ($code:expr, $byte:expr) => {
+        Entry {
+            code: AtomicUsize::new($code),
+            location: AtomicU32::new(0),
+            byte: AtomicU8::new($byte),
+            used: AtomicU8::new(0),
+        }
+    };
+}
+
+/// What readers search: an entry whose `code` is a mask, then a power of two of entries, at least a
+/// quarter of them without a key. The mask is the last entry's offset from the second.
 #[derive(Debug)]
-pub struct Array {
-    /// 64 less the logarithm of the number of entries.
-    shift: u32,
-    entries: Box<[Entry]>,
+pub struct Array(Box<[Entry]>);
+
+/// The mask of an array of so many entries.
+const fn mask_of(capacity: usize) -> usize {
+    (capacity - 1) * STRIDE
 }
 
+/// Where to begin. Fibonacci hashing: codes are aligned and locations small, so both are multiplied
+/// and bits from the middle taken.
 #[inline(always)]
-fn key_of(location: i32, event: u8) -> u64 {
-    (location as u32 as u64) << LOCATION_SHIFT | (event as u64) << EVENT_SHIFT
+fn start(code: usize, location: i32, mask: usize) -> usize {
+    let mixed = (code as u64).wrapping_add(u64::from((location as u32).wrapping_mul(0x9e37_79b1)));
+    (mixed.wrapping_mul(0x517c_c1b7) >> 24) as usize & mask
 }
 
 impl Array {
-    fn new(capacity: usize) -> Option<Array> {
+    fn new(capacity: usize, default: u8) -> Option<Array> {
         let mut entries = Vec::new();
-        entries.try_reserve_exact(capacity).ok()?;
-        entries
-            .resize_with(capacity, || Entry { code: AtomicUsize::new(0), word: AtomicU64::new(0) });
-        Some(Array { shift: 64 - capacity.trailing_zeros(), entries: entries.into_boxed_slice() })
+        entries.try_reserve_exact(capacity + 1).ok()?;
+        entries.push(entry!(mask_of(capacity), default));
+        entries.resize_with(capacity + 1, || entry!(0, default));
+        Some(Array(entries.into_boxed_slice()))
     }
 
-    /// Where to begin. Fibonacci hashing: codes are aligned and locations small, so both go through
-    /// a multiplication and the upper bits are taken.
-    #[inline(always)]
-    fn start(&self, code: usize, key: u64) -> usize {
-        let mixed = (code as u64 ^ key.rotate_left(24)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> self.shift) as usize
-    }
-
-    /// The entry of a key, or the unused one where it would be put.
-    #[inline(always)]
-    fn find(&self, code: usize, key: u64) -> (usize, u64) {
-        let mask = self.entries.len() - 1;
-        let mut index = self.start(code, key) & mask;
+    /// The position of a key, or of the entry without one where it would be put.
+    fn find(&self, code: usize, location: i32) -> usize {
+        let capacity = self.0.len() - 1;
+        let mut index = start(code, location, mask_of(capacity)) / STRIDE;
         loop {
-            // SAFETY: `mask` is one less than the number of entries, a power of two.
-            let entry = unsafe { self.entries.get_unchecked(index) };
-            // Acquire: pairs with the Release of a new entry's word, so its code is seen.
-            let word = entry.word.load(Acquire);
-            if word & USED == 0 || (word & KEY == key && entry.code.load(Relaxed) == code) {
-                return (index, word);
+            let entry = &self.0[index + 1];
+            let found =
+                entry.code.load(Relaxed) == code && entry.location.load(Relaxed) == location as u32;
+            if found || entry.used.load(Relaxed) == 0 {
+                return index + 1;
             }
-            index = (index + 1) & mask;
+            index = (index + 1) & (capacity - 1);
         }
     }
 }
 
-/// The readers' half: a pointer to the current array, or NULL for none.
+/// The readers' half: a pointer to the current array. `DEFAULT` is the byte of a key that is not
+/// there.
 #[derive(Debug)]
-pub struct Table(AtomicPtr<Array>);
+pub struct Table<const DEFAULT: u8>(AtomicPtr<Entry>);
 
-impl Table {
+impl<const DEFAULT: u8> Table<DEFAULT> {
     /// An empty table.
     #[cfg(not(loom))]
-    pub const fn new() -> Table {
-        Table(AtomicPtr::new(null_mut()))
+    pub const fn new() -> Self {
+        Table(AtomicPtr::new(Self::nothing()))
     }
 
-    /// An empty table.
+    /// The array that all empty tables share.
+    #[cfg(not(loom))]
+    const fn nothing() -> *mut Entry {
+        static NO_TOOLS: [Entry; 2] = [entry!(mask_of(1), 0), entry!(0, 0)];
+        static ALL_TOOLS: [Entry; 2] = [entry!(mask_of(1), 0xff), entry!(0, 0xff)];
+        let nothing = match DEFAULT {
+            0 => &NO_TOOLS,
+            0xff => &ALL_TOOLS,
+            _ => panic!("a table's default is no tools or all tools"),
+        };
+        core::ptr::from_ref(nothing).cast::<Entry>().cast_mut()
+    }
+
+    /// An empty table. (Loom's atomics are made at run time.)
     #[cfg(loom)]
-    pub fn new() -> Table {
-        Table(AtomicPtr::new(null_mut()))
+    pub fn new() -> Self {
+        Table(AtomicPtr::new(Self::nothing()))
     }
 
-    /// The tools of a key.
+    #[cfg(loom)]
+    fn nothing() -> *mut Entry {
+        Box::leak(Box::new([entry!(mask_of(1), DEFAULT), entry!(0, DEFAULT)])).as_mut_ptr()
+    }
+
+    /// The byte of a key.
     ///
     /// # Safety
     /// The caller is a reader, inside, or holds the writer's lock.
     #[inline(always)]
-    pub unsafe fn tools(&self, code: usize, location: i32, event: u8) -> u8 {
+    pub unsafe fn get(&self, code: usize, location: i32) -> u8 {
         // Acquire: pairs with the Release in `publish`.
         let array = self.0.load(Acquire);
-        if array.is_null() {
-            return 0;
-        }
         // SAFETY: an array is freed only after every reader that could have loaded it has left, and
-        // never while the writer's lock is held.
-        let array = unsafe { &*array };
-        array.find(code, key_of(location, event)).1 as u8
+        // never while the writer's lock is held. Its first entry holds the mask.
+        let mask = unsafe { (*array).code.load(Relaxed) };
+        let mut offset = start(code, location, mask);
+        loop {
+            // SAFETY: offsets are multiples of the stride, at most the mask, from the second entry.
+            let entry = unsafe { &*array.add(1).byte_add(offset & mask) };
+            // Acquire: pairs with the Release in `Changes::set`, so the code's location is seen.
+            if entry.code.load(Acquire) == code && entry.location.load(Relaxed) == location as u32 {
+                return entry.byte.load(Relaxed);
+            }
+            if entry.used.load(Relaxed) == 0 {
+                return DEFAULT;
+            }
+            offset += STRIDE;
+        }
     }
 }
 
-impl Default for Table {
-    fn default() -> Table {
-        Table::new()
+impl<const DEFAULT: u8> Default for Table<DEFAULT> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 /// The writer's half: what it takes to change a [`Table`]. One for one.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Entries of the current array with `USED`.
+    /// The current array's capacity; 0 for the one that is shared by all empty tables.
+    capacity: usize,
+    /// Entries of the current array that have a key.
     used: usize,
-    /// Of those, the ones with tools.
+    /// Of those, the ones whose byte is not the default.
     live: usize,
-    /// Parallel to the entries: the next of the same code.
+    /// Parallel to the array: the next of the same code, and whether it is in its code's chain.
     next: Vec<u32>,
     /// The first entry of each code that has any.
     heads: HashMap<usize, u32>,
 }
+
+/// Not in any chain.
+const UNCHAINED: u32 = u32::MAX - 1;
 
 /// No memory for a larger table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
 
 /// What a change leaves behind: an array to be freed when no reader can be in it.
-pub type Retired = Option<Box<Array>>;
+pub type Retired = Option<Array>;
 
 impl Changes {
-    /// How many keys have tools.
+    /// How many keys have a byte of their own.
     pub fn live(&self) -> usize {
         self.live
     }
@@ -166,191 +204,236 @@ impl Changes {
             + self.heads.capacity() * (size_of::<(usize, u32)>() + 1)
     }
 
-    /// The current array; the writer's lock is held.
-    fn array<'a>(&self, table: &'a Table) -> Option<&'a Array> {
-        // SAFETY: published by `publish` from a Box and replaced by the writer alone, which the
-        // caller is.
-        unsafe { table.0.load(Relaxed).as_ref() }
+    /// The current array.
+    fn array<'a, const DEFAULT: u8>(&self, table: &'a Table<DEFAULT>) -> &'a [Entry] {
+        let array = table.0.load(Relaxed);
+        if self.capacity == 0 {
+            return &[];
+        }
+        // SAFETY: published by `publish` from an array of this capacity, and replaced by the writer
+        // alone, which holds its lock for as long as this is used.
+        unsafe { core::slice::from_raw_parts(array, self.capacity + 1) }
     }
 
-    /// Sets the tools of a key. Returns what it was, and what is left behind.
-    pub fn set(
-        &mut self,
-        table: &Table,
+    /// The writer's own look-up: a position in the array, if there is one.
+    fn find<const DEFAULT: u8>(
+        &self,
+        table: &Table<DEFAULT>,
         code: usize,
         location: i32,
-        event: u8,
-        tools: u8,
-    ) -> Result<(u8, Retired), Full> {
-        let key = key_of(location, event);
-        let mut retired = None;
-        let found = self.array(table).map(|array| array.find(code, key));
-        let (index, word) = match found {
-            Some((index, word)) if word & USED != 0 => (index, word),
-            _ if tools == 0 => return Ok((0, None)),
-            Some(found) if (self.used + 1) * 4 <= self.next.len() * 3 => found,
-            _ => {
-                retired = self.rebuild(table, self.live + 1)?;
-                match self.array(table) {
-                    Some(array) => array.find(code, key),
-                    None => return Err(Full),
-                }
+    ) -> Option<usize> {
+        if self.capacity == 0 {
+            return None;
+        }
+        let array = self.array(table);
+        let mut index = start(code, location, mask_of(self.capacity)) / STRIDE;
+        loop {
+            let entry = &array[index + 1];
+            if entry.used.load(Relaxed) == 0 {
+                return None;
             }
-        };
-        let Some(entry) = self.array(table).and_then(|array| array.entries.get(index)) else {
-            return Err(Full);
-        };
-        if word & USED == 0 {
-            entry.code.store(code, Relaxed);
-            self.used += 1;
+            if entry.code.load(Relaxed) == code && entry.location.load(Relaxed) == location as u32 {
+                return Some(index + 1);
+            }
+            index = (index + 1) & (self.capacity - 1);
         }
-        if word & CHAINED == 0 {
-            let head = self.heads.insert(code, index as u32);
-            self.next[index] = head.unwrap_or(END);
-        }
-        let old = word as u8;
-        self.live = self.live + usize::from(tools != 0) - usize::from(old != 0);
-        // Release: pairs with the Acquire in `find`, so a new entry's code is seen.
-        entry.word.store(key | USED | CHAINED | tools as u64, Release);
-        Ok((old, retired))
     }
 
-    /// Takes all tools from a code's keys; `dropped` is told each event and the tools it had.
-    pub fn forget(
+    /// Sets the byte of a key. Returns what is left behind.
+    pub fn set<const DEFAULT: u8>(
         &mut self,
-        table: &Table,
+        table: &Table<DEFAULT>,
         code: usize,
-        mut dropped: impl FnMut(u8, u8),
+        location: i32,
+        byte: u8,
+    ) -> Result<Retired, Full> {
+        if let Some(position) = self.find(table, code, location) {
+            let entry = &self.array(table)[position].byte;
+            let old = entry.load(Relaxed);
+            entry.store(byte, Relaxed);
+            self.live = self.live + usize::from(byte != DEFAULT) - usize::from(old != DEFAULT);
+            self.chain(code, position);
+            return Ok(None);
+        }
+        if byte == DEFAULT {
+            return Ok(None);
+        }
+        let full = (self.used + 1) * 4 > self.capacity * 3;
+        if full || code == 0 {
+            let key = (code, location, byte);
+            return self.rebuild(table, Some(key));
+        }
+        let array = self.array(table);
+        let mut index = start(code, location, mask_of(self.capacity)) / STRIDE;
+        while array[index + 1].used.load(Relaxed) != 0 {
+            index = (index + 1) & (self.capacity - 1);
+        }
+        let entry = &array[index + 1];
+        entry.location.store(location as u32, Relaxed);
+        entry.used.store(1, Relaxed);
+        // Release: pairs with the Acquire in `get`: who finds the code finds the location.
+        entry.code.store(code, Release);
+        entry.byte.store(byte, Relaxed);
+        self.used += 1;
+        self.live += 1;
+        self.chain(code, index + 1);
+        Ok(None)
+    }
+
+    /// Puts an entry into its code's chain, unless it is there.
+    fn chain(&mut self, code: usize, position: usize) {
+        if self.next[position] == UNCHAINED {
+            self.next[position] = self.heads.insert(code, position as u32).unwrap_or(END);
+        }
+    }
+
+    /// Gives all keys of a code the default; `dropped` is told each byte that was not.
+    pub fn forget<const DEFAULT: u8>(
+        &mut self,
+        table: &Table<DEFAULT>,
+        code: usize,
+        mut dropped: impl FnMut(u8),
     ) -> Retired {
-        let mut index = self.heads.remove(&code)?;
-        let array = self.array(table)?;
-        while index != END {
-            let entry = &array.entries[index as usize];
-            let word = entry.word.load(Relaxed);
-            if word & TOOLS != 0 {
+        let mut position = self.heads.remove(&code)?;
+        let array = self.array(table);
+        while position != END {
+            let byte = &array[position as usize].byte;
+            let old = byte.load(Relaxed);
+            if old != DEFAULT {
                 self.live -= 1;
-                dropped((word >> EVENT_SHIFT) as u8, word as u8);
+                dropped(old);
+                byte.store(DEFAULT, Relaxed);
             }
-            entry.word.store(word & !(TOOLS | CHAINED), Relaxed);
-            index = self.next[index as usize];
+            position = core::mem::replace(&mut self.next[position as usize], UNCHAINED);
         }
         self.shrink(table)
     }
 
-    /// Takes one set of tools from all keys.
-    pub fn remove_tools(&mut self, table: &Table, tools: u8) -> Retired {
-        let array = self.array(table)?;
-        for entry in &array.entries {
-            let word = entry.word.load(Relaxed);
-            if word & tools as u64 != 0 {
-                let left = word & !(tools as u64);
-                self.live -= usize::from(left & TOOLS == 0);
-                entry.word.store(left, Relaxed);
+    /// Changes the byte of every key that has one of its own.
+    pub fn map<const DEFAULT: u8>(
+        &mut self,
+        table: &Table<DEFAULT>,
+        change: impl Fn(u8) -> u8,
+    ) -> Retired {
+        for entry in self.array(table).iter().skip(1) {
+            let old = entry.byte.load(Relaxed);
+            if old != DEFAULT {
+                let new = change(old);
+                self.live -= usize::from(new == DEFAULT);
+                entry.byte.store(new, Relaxed);
             }
         }
         self.shrink(table)
-    }
-
-    /// Every key that has tools: code, event, tools.
-    pub fn for_each(&self, table: &Table, mut visit: impl FnMut(usize, u8, u8)) {
-        for entry in self.array(table).iter().flat_map(|array| &array.entries) {
-            let word = entry.word.load(Relaxed);
-            if word & TOOLS != 0 {
-                visit(entry.code.load(Relaxed), (word >> EVENT_SHIFT) as u8, word as u8);
-            }
-        }
     }
 
     /// Empties the table.
-    pub fn clear(&mut self, table: &Table) -> Retired {
-        *self = Changes::default();
-        publish(table, None)
+    pub fn clear<const DEFAULT: u8>(&mut self, table: &Table<DEFAULT>) -> Retired {
+        self.publish(table, None)
     }
 
     /// Rebuilds a table that is mostly dead, so that nothing is kept for codes that are gone.
-    fn shrink(&mut self, table: &Table) -> Retired {
+    fn shrink<const DEFAULT: u8>(&mut self, table: &Table<DEFAULT>) -> Retired {
         if self.live == 0 {
             self.clear(table)
         } else if self.live * 8 < self.used && self.used > LEAST {
             // Without memory for a smaller table the large one stays: it is right, only large.
-            self.rebuild(table, self.live).unwrap_or(None)
+            self.rebuild(table, None).unwrap_or(None)
         } else {
             None
         }
     }
 
-    /// Moves what is live to a new array with room for `room` keys, and publishes it.
-    fn rebuild(&mut self, table: &Table, room: usize) -> Result<Retired, Full> {
+    /// Moves what is live, and one more key, to a new array, and publishes it.
+    fn rebuild<const DEFAULT: u8>(
+        &mut self,
+        table: &Table<DEFAULT>,
+        key: Option<(usize, i32, u8)>,
+    ) -> Result<Retired, Full> {
         // At most 5/8 full, so that an eighth of the table is filled before the next rebuild.
-        let capacity = (room * 8).div_ceil(5).next_power_of_two().max(LEAST);
-        if capacity > END as usize {
+        let live = self.live + usize::from(key.is_some());
+        let capacity = (live * 8).div_ceil(5).next_power_of_two().max(LEAST);
+        if capacity >= UNCHAINED as usize {
             return Err(Full);
         }
-        let array = Array::new(capacity).ok_or(Full)?;
+        let array = Array::new(capacity, DEFAULT).ok_or(Full)?;
         let mut next = Vec::new();
-        next.try_reserve_exact(capacity).map_err(|_| Full)?;
-        next.resize(capacity, END);
+        next.try_reserve_exact(capacity + 1).map_err(|_| Full)?;
+        next.resize(capacity + 1, UNCHAINED);
         let mut heads = HashMap::new();
-        heads.try_reserve(self.heads.len()).map_err(|_| Full)?;
-        for old in self.array(table).iter().flat_map(|old| &old.entries) {
-            let word = old.word.load(Relaxed);
-            if word & TOOLS == 0 {
-                continue;
-            }
-            let code = old.code.load(Relaxed);
-            let (index, _) = array.find(code, word & KEY);
-            array.entries[index].code.store(code, Relaxed);
+        heads.try_reserve(self.heads.len() + 1).map_err(|_| Full)?;
+        let old = self.array(table).iter().skip(1).map(|entry| {
+            let code = entry.code.load(Relaxed);
+            (code, entry.location.load(Relaxed) as i32, entry.byte.load(Relaxed))
+        });
+        for (code, location, byte) in old.chain(key).filter(|(.., byte)| *byte != DEFAULT) {
+            let position = array.find(code, location);
+            let entry = &array.0[position];
             // Relaxed: the whole array is published below.
-            array.entries[index].word.store(word | CHAINED, Relaxed);
-            next[index] = heads.insert(code, index as u32).unwrap_or(END);
+            entry.code.store(code, Relaxed);
+            entry.location.store(location as u32, Relaxed);
+            entry.byte.store(byte, Relaxed);
+            entry.used.store(1, Relaxed);
+            next[position] = heads.insert(code, position as u32).unwrap_or(END);
         }
-        (self.used, self.next, self.heads) = (self.live, next, heads);
-        Ok(publish(table, Some(Box::new(array))))
+        let retired = self.publish(table, Some(array));
+        (self.capacity, self.used, self.live) = (capacity, live, live);
+        (self.next, self.heads) = (next, heads);
+        Ok(retired)
     }
-}
 
-/// Makes an array the current one; the old one is what is left behind.
-fn publish(table: &Table, array: Option<Box<Array>>) -> Retired {
-    let new = array.map_or(null_mut(), Box::into_raw);
-    let old = table.0.load(Relaxed);
-    // Release: pairs with the Acquire in `tools`, so the array's entries are seen.
-    table.0.store(new, Release);
-    // SAFETY: `old` came from `Box::into_raw` here and is no longer reachable for new readers; the
-    // caller keeps the box until the others have left.
-    (!old.is_null()).then(|| unsafe { Box::from_raw(old) })
+    /// Makes an array the current one, or none. The old one is what is left behind.
+    fn publish<const DEFAULT: u8>(
+        &mut self,
+        table: &Table<DEFAULT>,
+        array: Option<Array>,
+    ) -> Retired {
+        let new = match array {
+            Some(array) => Box::into_raw(array.0).cast::<Entry>(),
+            None => Table::<DEFAULT>::nothing(),
+        };
+        let old = table.0.load(Relaxed);
+        // Release: pairs with the Acquire in `get`, so the array's entries are seen.
+        table.0.store(new, Release);
+        let capacity = core::mem::take(self).capacity;
+        (capacity != 0).then(|| {
+            let entries = core::ptr::slice_from_raw_parts_mut(old, capacity + 1);
+            // SAFETY: `old` came from `Box::into_raw` here, with this capacity, and new readers do
+            // not reach it; the caller keeps the box until the others have left.
+            Array(unsafe { Box::from_raw(entries) })
+        })
+    }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
-    fn get(table: &Table, code: usize, location: i32, event: u8) -> u8 {
+    fn get<const DEFAULT: u8>(table: &Table<DEFAULT>, code: usize, location: i32) -> u8 {
         // SAFETY: the test's thread is the writer.
-        unsafe { table.tools(code, location, event) }
+        unsafe { table.get(code, location) }
     }
 
     #[test]
-    fn keys_differ_in_code_location_and_event() {
-        let (table, mut changes) = (Table::new(), Changes::default());
-        let keys =
-            [(0, 0, 0), (usize::MAX, 0, 0), (0, -1, 0), (0, i32::MAX, 0), (0, 0, 18), (16, 0, 0)];
-        for (bit, (code, location, event)) in keys.into_iter().enumerate() {
-            assert_eq!(get(&table, code, location, event), 0);
-            changes.set(&table, code, location, event, 1 << bit).unwrap();
+    fn keys_differ_in_code_and_location() {
+        let (table, mut changes) = (Table::<0xff>::new(), Changes::default());
+        let keys = [(0, 0), (usize::MAX, 0), (0, -1), (0, i32::MAX), (16, 0), (16, 1)];
+        for (byte, (code, location)) in keys.into_iter().enumerate() {
+            assert_eq!(get(&table, code, location), 0xff);
+            changes.set(&table, code, location, byte as u8).unwrap();
         }
-        for (bit, (code, location, event)) in keys.into_iter().enumerate() {
-            assert_eq!(get(&table, code, location, event), 1 << bit);
+        for (byte, (code, location)) in keys.into_iter().enumerate() {
+            assert_eq!(get(&table, code, location), byte as u8);
         }
         changes.clear(&table);
-        assert_eq!(get(&table, 0, 0, 0), 0);
+        assert_eq!(get(&table, 0, 0), 0xff);
     }
 
     #[test]
     fn a_code_that_dies_takes_its_keys_with_it() {
-        let (table, mut changes) = (Table::new(), Changes::default());
+        let (table, mut changes) = (Table::<0>::new(), Changes::default());
         for code in 1..=500usize {
             for location in 0..20 {
-                changes.set(&table, code * 64, location, 5, 3).unwrap();
+                changes.set(&table, code * 64, location, 3).unwrap();
             }
         }
         assert_eq!(changes.live(), 10_000);
@@ -358,43 +441,73 @@ mod tests {
         assert!(full <= 64 * 10_000, "{full} bytes for 10,000 keys");
         for code in 1..=490usize {
             let mut count = 0;
-            drop(changes.forget(&table, code * 64, |event, tools| {
-                assert_eq!((event, tools), (5, 3));
+            drop(changes.forget(&table, code * 64, |byte| {
+                assert_eq!(byte, 3);
                 count += 1;
             }));
             assert_eq!(count, 20);
-            assert_eq!(get(&table, code * 64, 7, 5), 0);
+            assert_eq!(get(&table, code * 64, 7), 0);
         }
         assert_eq!(changes.live(), 200);
         assert!(changes.bytes() <= 64 * 8 * 200 + 1024, "{} bytes for 200 keys", changes.bytes());
-        assert_eq!(get(&table, 495 * 64, 7, 5), 3);
+        assert_eq!(get(&table, 495 * 64, 7), 3);
     }
 
     #[test]
     fn a_key_can_die_and_come_back() {
-        let (table, mut changes) = (Table::new(), Changes::default());
-        changes.set(&table, 16, 1, 5, 1).unwrap();
-        changes.set(&table, 32, 1, 5, 1).unwrap();
-        changes.forget(&table, 16, |_, _| ());
-        changes.set(&table, 16, 1, 5, 2).unwrap();
-        assert_eq!(get(&table, 16, 1, 5), 2);
+        let (table, mut changes) = (Table::<0>::new(), Changes::default());
+        changes.set(&table, 16, 1, 1).unwrap();
+        changes.set(&table, 32, 1, 1).unwrap();
+        changes.forget(&table, 16, |_| ());
+        changes.set(&table, 16, 1, 2).unwrap();
+        assert_eq!(get(&table, 16, 1), 2);
         let mut dropped = vec![];
-        changes.forget(&table, 16, |event, tools| dropped.push((event, tools)));
-        assert_eq!(dropped, [(5, 2)]);
+        changes.forget(&table, 16, |byte| dropped.push(byte));
+        assert_eq!(dropped, [2]);
         assert_eq!(changes.live(), 1);
     }
 
     #[test]
     fn a_tool_is_taken_from_all_keys() {
-        let (table, mut changes) = (Table::new(), Changes::default());
+        let (table, mut changes) = (Table::<0>::new(), Changes::default());
         for code in 0..100usize {
-            changes.set(&table, code, 0, 5, if code % 2 == 0 { 1 } else { 3 }).unwrap();
+            changes.set(&table, code, 0, if code % 2 == 0 { 1 } else { 3 }).unwrap();
         }
-        changes.remove_tools(&table, 1);
+        changes.map(&table, |byte| byte & !1);
         assert_eq!(changes.live(), 50);
-        assert_eq!(get(&table, 2, 0, 5), 0);
-        assert_eq!(get(&table, 3, 0, 5), 2);
-        changes.remove_tools(&table, 2);
+        assert_eq!(get(&table, 2, 0), 0);
+        assert_eq!(get(&table, 3, 0), 2);
+        changes.map(&table, |byte| byte & !2);
         assert_eq!((changes.live(), changes.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn probes_stay_short_for_codes_at_any_distance() {
+        for distance in [1usize, 16, 48, 64, 176, 192, 256, 4096, 65536, 1 << 20] {
+            for locations in [1usize, 10] {
+                let (table, mut changes) = (Table::<0>::new(), Changes::default());
+                for index in 0..20_000 / locations {
+                    for location in 0..locations {
+                        let code = 0x7f00_0000_0000 + index * distance;
+                        changes.set(&table, code, location as i32 * 2, 1).unwrap();
+                    }
+                }
+                let array = changes.array(&table);
+                let mask = mask_of(changes.capacity);
+                let total: usize = array
+                    .iter()
+                    .enumerate()
+                    .skip(1)
+                    .filter(|(_, entry)| entry.used.load(Relaxed) != 0)
+                    .map(|(position, entry)| {
+                        let location = entry.location.load(Relaxed) as i32;
+                        let home = start(entry.code.load(Relaxed), location, mask) / STRIDE;
+                        (position - 1).wrapping_sub(home) & (changes.capacity - 1)
+                    })
+                    .sum();
+                let mean = total as f64 / changes.used as f64;
+                assert!(mean < 4.0, "{mean} steps, {distance} apart, {locations} locations");
+            }
+        }
     }
 }

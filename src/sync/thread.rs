@@ -6,9 +6,8 @@
 //! deliver an event, without lock or allocation, and taken off when the thread ends.
 //!
 //! The end of a thread is learnt from a POSIX thread-specific key, because its destructors run after
-//! those of C++ and Rust thread-locals, which may still fire. The destructor asks to be called again
-//! until the last round that POSIX promises, so that destructors of other keys can fire as well;
-//! after that the thread is silent.
+//! those of C++ and Rust thread-locals, which may still fire. The destructor asks to be called once
+//! more, so that destructors of other keys can fire as well; after that the thread is silent.
 //!
 //! # Synchronization
 //!
@@ -343,8 +342,9 @@ pub(super) fn for_each(mut visit: impl FnMut(*const Record, Option<u64>)) {
 /// The thread-specific key, plus one; 0 before [`start`], and if there was none to be had.
 static KEY: AtomicU64 = AtomicU64::new(0);
 
-/// How often POSIX promises to call a key's destructor for a thread whose value is set again.
-const ROUNDS: usize = 4;
+/// How often the destructor asks to be called again, counted from the thread's first delivery: POSIX
+/// promises four rounds, and the first delivery may itself happen in one of them.
+const ROUNDS: usize = 2;
 
 /// Makes the key. False if the process has no key left.
 pub fn start() -> bool {
