@@ -70,7 +70,7 @@ const fn mask_of(capacity: usize) -> usize {
 #[inline(always)]
 fn start(code: usize, location: i32, mask: usize) -> usize {
     let mixed = (code as u64).wrapping_add(u64::from((location as u32).wrapping_mul(0x9e37_79b1)));
-    (mixed.wrapping_mul(0x517c_c1b7) >> 24) as usize & mask
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask
 }
 
 impl Array {
