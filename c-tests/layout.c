@@ -39,6 +39,12 @@ HOLDS(info_lines, offsetof(rmon_code_info, lines) == offsetof(rmon_code_info, fi
 HOLDS(info_line_count, offsetof(rmon_code_info, line_count) == offsetof(rmon_code_info, lines) + sizeof(void *));
 HOLDS(info_size, sizeof(rmon_code_info) == offsetof(rmon_code_info, line_count) + sizeof(size_t));
 
+HOLDS(host_struct_size, offsetof(rmon_host, struct_size) == 0 && SIZE_OF(rmon_host, struct_size) == 4);
+HOLDS(host_user_data, offsetof(rmon_host, user_data) == AFTER(4, void *));
+HOLDS(host_exception, offsetof(rmon_host, current_exception) == offsetof(rmon_host, user_data) + sizeof(void *));
+HOLDS(host_describe, offsetof(rmon_host, describe) == offsetof(rmon_host, current_exception) + sizeof(void (*)(void)));
+HOLDS(host_size, sizeof(rmon_host) == offsetof(rmon_host, describe) + sizeof(void (*)(void)));
+
 HOLDS(set_is_32_bits, sizeof(RMON_EVENT_SET(RMON_EVENT_LINE)) == sizeof(uint32_t));
 HOLDS(set_is_unsigned, RMON_EVENT_SET(RMON_EVENT_PY_START) - 2 > 0);
 HOLDS(set_of_branch, RMON_EVENT_SET(RMON_EVENT_BRANCH) == 0x40000);
@@ -46,8 +52,8 @@ HOLDS(set_of_branch, RMON_EVENT_SET(RMON_EVENT_BRANCH) == 0x40000);
 #if !defined RMON_VERSION_MAJOR || !defined RMON_VERSION_MINOR || !defined RMON_VERSION_PATCH
 #error "a program must be able to ask for the version when it is compiled"
 #endif
-#if RMON_VERSION_NUMBER <= 0 || RMON_ABI_VERSION <= 0
-#error "versions are positive and can be used in #if"
+#if RMON_VERSION_NUMBER <= 0 || RMON_ABI_VERSION < 0
+#error "a program must be able to compare versions when it is compiled"
 #endif
 
 static const struct {
@@ -75,12 +81,16 @@ static const struct {
     {RMON_EVENT_BRANCH, 18, "BRANCH"},
 };
 
-static const int errors[] = {
-    RMON_ERR_CALLBACK,         RMON_ERR_NULL,              RMON_ERR_INVALID_TOOL,     RMON_ERR_INVALID_NAME,
-    RMON_ERR_TOOL_IN_USE,      RMON_ERR_TOOL_NOT_IN_USE,   RMON_ERR_INVALID_EVENT,    RMON_ERR_INVALID_EVENT_SET,
-    RMON_ERR_NOT_INDEPENDENT,  RMON_ERR_CANNOT_DISABLE,    RMON_ERR_INVALID_OFFSET,   RMON_ERR_INVALID_ARGUMENT,
-    RMON_ERR_NO_EXCEPTION,     RMON_ERR_UNKNOWN_CODE,      RMON_ERR_IN_CALLBACK,      RMON_ERR_NO_MEMORY,
-    RMON_ERR_INTERNAL,
+/* Never reused, never changed. */
+static const struct {
+    int status, number;
+} errors[] = {
+    {RMON_ERR_CALLBACK, -1},           {RMON_ERR_NULL, -2},              {RMON_ERR_INVALID_TOOL, -3},
+    {RMON_ERR_INVALID_NAME, -4},       {RMON_ERR_TOOL_IN_USE, -5},       {RMON_ERR_TOOL_NOT_IN_USE, -6},
+    {RMON_ERR_INVALID_EVENT, -7},      {RMON_ERR_INVALID_EVENT_SET, -8}, {RMON_ERR_NOT_INDEPENDENT, -9},
+    {RMON_ERR_CANNOT_DISABLE, -10},    {RMON_ERR_INVALID_OFFSET, -11},   {RMON_ERR_INVALID_ARGUMENT, -12},
+    {RMON_ERR_NO_EXCEPTION, -13},      {RMON_ERR_UNKNOWN_CODE, -14},     {RMON_ERR_IN_CALLBACK, -15},
+    {RMON_ERR_NO_MEMORY, -16},         {RMON_ERR_INTERNAL, -17},
 };
 
 enum { EVENTS = sizeof events / sizeof events[0], ERRORS = sizeof errors / sizeof errors[0] };
@@ -126,15 +136,12 @@ static void tool_ids_and_results_are_frozen(void)
     CHECK_EQ(RMON_DISABLE, 1);
 }
 
-static void statuses_are_negative_and_differ(void)
+static void status_numbers_are_frozen(void)
 {
-    int i, k;
+    int i;
     CHECK_EQ(RMON_OK, 0);
-    for (i = 0; i < ERRORS; i++) {
-        CHECK(errors[i] < 0);
-        for (k = 0; k < i; k++)
-            CHECK(errors[i] != errors[k]);
-    }
+    for (i = 0; i < ERRORS; i++)
+        CHECK_EQ(errors[i].status, errors[i].number);
 }
 
 static void every_status_has_a_text_of_its_own(void)
@@ -142,12 +149,12 @@ static void every_status_has_a_text_of_its_own(void)
     int i, k;
     CHECK(rmon_status_message(RMON_OK) != NULL);
     for (i = 0; i < ERRORS; i++) {
-        const char *text = rmon_status_message(errors[i]);
+        const char *text = rmon_status_message(errors[i].status);
         if (!CHECK(text != NULL && text[0] != '\0'))
             continue;
         CHECK(strcmp(text, rmon_status_message(RMON_OK)) != 0);
         for (k = 0; k < i; k++)
-            CHECK(strcmp(text, rmon_status_message(errors[k])) != 0);
+            CHECK(strcmp(text, rmon_status_message(errors[k].status)) != 0);
     }
 }
 
@@ -163,6 +170,7 @@ static void header_and_library_are_of_one_version(void)
 {
     char text[64];
     CHECK_EQ(rmon_version_number(), RMON_VERSION_NUMBER);
+    CHECK_EQ(RMON_VERSION_NUMBER, RMON_VERSION_MAJOR * 1000000 + RMON_VERSION_MINOR * 1000 + RMON_VERSION_PATCH);
     CHECK_EQ(rmon_abi_version(), RMON_ABI_VERSION);
     snprintf(text, sizeof text, "%d.%d.%d", (int)RMON_VERSION_MAJOR, (int)RMON_VERSION_MINOR, (int)RMON_VERSION_PATCH);
     CHECK_TEXT(rmon_version(), text);
@@ -188,6 +196,7 @@ static void functions_and_fields_have_the_documented_types(void)
     int (*set_local_events)(int, void *, uint32_t) = rmon_set_local_events;
     int (*register_callback)(int, int, int (*)(void *, const rmon_event *), void *, void (*)(void *))
         = rmon_register_callback;
+    int (*set_host)(const rmon_host *) = rmon_set_host;
     int (*get_callback)(int, int, rmon_callback *, void **) = rmon_get_callback;
     int (*restart_events)(void) = rmon_restart_events;
     int (*synchronize)(void) = rmon_synchronize;
@@ -225,7 +234,7 @@ static void functions_and_fields_have_the_documented_types(void)
     CHECK(version_number && abi_version && version && event_name && status_message && enter_scope && exit_scope);
     CHECK(use_tool_id && clear_tool_id && free_tool_id && get_tool && get_events && set_events && get_local_events
           && set_local_events && register_callback && get_callback && restart_events && synchronize);
-    CHECK(code_new && code_retain && code_release && code_describe && code_forget);
+    CHECK(code_new && code_retain && code_release && code_describe && code_forget && set_host);
 }
 
 int main(void)
@@ -234,7 +243,7 @@ int main(void)
     RUN(event_sets_hold_their_groups);
     RUN(every_event_has_its_name_and_no_other_number_has_one);
     RUN(tool_ids_and_results_are_frozen);
-    RUN(statuses_are_negative_and_differ);
+    RUN(status_numbers_are_frozen);
     RUN(every_status_has_a_text_of_its_own);
     RUN(a_status_that_does_not_exist_does_no_harm);
     RUN(header_and_library_are_of_one_version);

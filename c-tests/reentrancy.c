@@ -93,6 +93,7 @@ static void fires_inside_callbacks_are_suppressed(void)
         CHECK_EQ(actor.calls, ++expected);
         CHECK_EQ(others.calls, 2 * expected);
     }
+    check_reset();
 }
 
 static void fires_after_a_failing_callback_are_not_suppressed(void)
@@ -139,6 +140,7 @@ static void scopes_can_be_entered_inside_callbacks(void)
     scope_enters(&scope);
     CHECK_EQ(fire_now(RMON_EVENT_LINE), RMON_OK);
     CHECK_EQ(actor.calls, 1);
+    check_reset();
 }
 
 /* --- what a callback does to its own tool --- */
@@ -255,6 +257,28 @@ static void a_callback_of_an_event_that_cannot_be_disabled_may_remove_itself_and
     }
 }
 
+static void a_disable_by_a_tool_that_ended_itself_is_not_its_successors(void)
+{
+    static void (*const actions[])(struct actor *, const rmon_event *) = {free_my_tool, clear_my_tool};
+    size_t i;
+    for (i = 0; i < 2; i++) {
+        struct actor actor = {0};
+        struct listener successor = {0};
+        actor.result = RMON_DISABLE;
+        tool_opens(3);
+        tool_acts(3, RMON_EVENT_LINE, &actor, actions[i]);
+        scope_enters(&scope);
+        CHECK_EQ(fire_now(RMON_EVENT_LINE), RMON_OK);
+        CHECK_EQ(rmon_free_tool_id(3), RMON_OK);
+        tool_opens(3);
+        tool_hears(3, RMON_EVENT_LINE, &successor);
+        scope_enters(&scope);
+        CHECK_EQ(fire_now(RMON_EVENT_LINE), RMON_OK);
+        CHECK_EQ(successor.calls, 1);
+        check_reset();
+    }
+}
+
 static void register_again_and_again(struct actor *actor, const rmon_event *event)
 {
     int i;
@@ -278,6 +302,7 @@ static void a_callback_may_register_and_remove_many_callbacks(void)
     CHECK_EQ(actor.destroyed, 1);
     CHECK_EQ(listener.destroyed, 100);
     CHECK_EQ(listener.calls, 0);
+    check_reset();
 }
 
 /* --- what a callback does to other tools --- */
@@ -364,7 +389,8 @@ static void a_lower_tool_whose_local_events_end_is_not_called_in_that_fire(void)
 
 static void replace_other(struct actor *actor, const rmon_event *event)
 {
-    CHECK_EQ(rmon_register_callback(actor->tool, event->event, listener_hear, actor->listener, listener_destroy), RMON_OK);
+    CHECK_EQ(rmon_register_callback(actor->tool, event->event, listener_hear, actor->listener, listener_destroy),
+             RMON_OK);
 }
 
 static void a_lower_callback_replaced_by_a_higher_one_is_not_called_any_more(void)
@@ -381,6 +407,7 @@ static void a_lower_callback_replaced_by_a_higher_one_is_not_called_any_more(voi
     CHECK_EQ(fire_now(RMON_EVENT_LINE), RMON_OK);
     CHECK_EQ(before.calls, 0);
     CHECK(after.calls <= 1);
+    check_reset();
 }
 
 static void a_higher_tool_that_a_lower_callback_frees_was_called_and_is_destroyed_once(void)
@@ -400,6 +427,7 @@ static void a_higher_tool_that_a_lower_callback_frees_was_called_and_is_destroye
     CHECK_EQ(higher.calls, 1);
     CHECK_EQ(rmon_synchronize(), RMON_OK);
     CHECK_EQ(higher.destroyed, 1);
+    check_reset();
 }
 
 static void start_another_tool(struct actor *actor, const rmon_event *event)
@@ -425,6 +453,7 @@ static void a_callback_may_start_another_tool(void)
     CHECK_EQ(fire_now(RMON_EVENT_LINE), RMON_OK);
     CHECK_EQ(fire_now(RMON_EVENT_PY_RETURN), RMON_OK);
     CHECK_EQ(started.calls, 1);
+    check_reset();
 }
 
 static void restart_everything(struct actor *actor, const rmon_event *event)
@@ -450,6 +479,7 @@ static void a_callback_may_restart_events(void)
     CHECK_EQ(fire_now(RMON_EVENT_LINE), RMON_OK);
     CHECK_EQ(fire_now(RMON_EVENT_JUMP), RMON_OK);
     CHECK_EQ(listener.calls, 2);
+    check_reset();
 }
 
 /* --- synchronize --- */
@@ -471,6 +501,7 @@ static void synchronize_inside_a_callback_says_so_and_does_not_wait(void)
     CHECK_EQ(fire_now(RMON_EVENT_LINE), RMON_OK);
     CHECK_EQ(actor.calls, 1);
     CHECK_EQ(rmon_synchronize(), RMON_OK);
+    check_reset();
 }
 
 static void what_is_removed_inside_is_destroyed_later(void)
@@ -486,6 +517,7 @@ static void what_is_removed_inside_is_destroyed_later(void)
     CHECK_EQ(fire_now(RMON_EVENT_LINE), RMON_OK);
     CHECK_EQ(rmon_synchronize(), RMON_OK);
     CHECK_EQ(removed.destroyed, 1);
+    check_reset();
 }
 
 static void release_the_code(struct actor *actor, const rmon_event *event)
@@ -516,6 +548,7 @@ static void a_callback_may_end_the_code_that_runs(void)
     CHECK_EQ(lower.calls, 1);
     CHECK_PTR(lower.last.code, own);
     CHECK_EQ(rmon_code_describe(own, &info), RMON_ERR_UNKNOWN_CODE);
+    check_reset();
 }
 
 int main(void)
@@ -526,6 +559,7 @@ int main(void)
     RUN(scopes_can_be_entered_inside_callbacks);
     RUN(a_callback_may_end_or_replace_itself_and_return_anything);
     RUN(a_callback_of_an_event_that_cannot_be_disabled_may_remove_itself_and_say_disable);
+    RUN(a_disable_by_a_tool_that_ended_itself_is_not_its_successors);
     RUN(a_callback_may_register_and_remove_many_callbacks);
     RUN(a_lower_tool_silenced_by_a_higher_callback_is_not_called_in_that_fire);
     RUN(a_lower_tool_whose_local_events_end_is_not_called_in_that_fire);

@@ -280,6 +280,9 @@ static void a_scope_without_events_gets_the_version_too(void)
     CHECK_EQ(version, version_now());
     CHECK_EQ(guard.active, 0xa5);
     CHECK_EQ(guard.opaque, 0xa5);
+    version = 0;
+    CHECK_EQ(enter(NULL, &version, NULL, 0), RMON_OK);
+    CHECK_EQ(version, version_now());
 }
 
 static void a_scope_may_have_very_many_states(void)
@@ -411,6 +414,14 @@ static void the_exported_function_checks_states_and_version(void)
     CHECK_EQ(enter(NULL, &version, start_and_line, -1), RMON_ERR_NULL);
     CHECK_EQ(enter(states, NULL, start_and_line, -1), RMON_ERR_NULL);
     CHECK_EQ(version, 0);
+    CHECK_EQ(states[0].active, 77);
+
+    /* Also when there is nothing to refresh. */
+    CHECK_EQ(rmon_free_tool_id(0), RMON_OK);
+    CHECK_EQ(enter(NULL, &version, start_and_line, 2), RMON_ERR_NULL);
+    CHECK_EQ(enter(states, NULL, start_and_line, 2), RMON_ERR_NULL);
+    CHECK_EQ(enter(states, &version, NULL, 2), RMON_ERR_NULL);
+    CHECK_EQ(enter(states, &version, start_and_line, -1), RMON_ERR_INVALID_ARGUMENT);
     CHECK_EQ(states[0].active, 77);
 }
 

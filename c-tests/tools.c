@@ -179,6 +179,29 @@ static void get_tool_gives_the_whole_length_and_what_fits(void)
     }
 }
 
+static void get_tool_cuts_between_characters(void)
+{
+    static const char whole[] = "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\x8d";     /* of 1, 2, 3 and 4 bytes */
+    static const size_t fits[] = {0, 0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10};
+    size_t capacity;
+    CHECK_EQ(rmon_use_tool_id(2, whole), RMON_OK);
+    for (capacity = 1; capacity < sizeof fits / sizeof fits[0]; capacity++) {
+        char name[16];
+        memset(name, '#', sizeof name);
+        CHECK_EQ(rmon_get_tool(2, name, capacity), 10);
+        CHECK_EQ(memcmp(name, whole, fits[capacity]), 0);
+        CHECK_EQ(name[fits[capacity]], '\0');
+        CHECK_EQ(name[capacity], '#');
+    }
+}
+
+static void get_tool_gives_an_empty_name_for_an_unused_id(void)
+{
+    char name[] = "before";
+    CHECK_EQ(rmon_get_tool(1, name, sizeof name), 0);
+    CHECK_TEXT(name, "");
+}
+
 static void get_tool_takes_no_null_with_a_capacity(void)
 {
     tool_opens(2);
@@ -296,6 +319,8 @@ static void set_local_events_checks_null_then_range_then_call_then_set_then_use(
     CHECK_EQ(rmon_set_local_events(6, NULL, 0xffffffffu), RMON_ERR_NULL);
     CHECK_EQ(rmon_set_local_events(6, &code, 0xffffffffu), RMON_ERR_INVALID_TOOL);
     CHECK_EQ(rmon_set_local_events(0, &code, SET(RMON_EVENT_C_RETURN) | SET(RMON_EVENT_RAISE)),
+             RMON_ERR_NOT_INDEPENDENT);
+    CHECK_EQ(rmon_set_local_events(0, &code, SET(RMON_EVENT_C_RETURN) | SET(RMON_EVENT_COUNT)),
              RMON_ERR_NOT_INDEPENDENT);
     CHECK_EQ(rmon_set_local_events(0, &code, SET(RMON_EVENT_RAISE)), RMON_ERR_INVALID_EVENT_SET);
     CHECK_EQ(rmon_set_local_events(0, &code, SET(RMON_EVENT_LINE)), RMON_ERR_TOOL_NOT_IN_USE);
@@ -426,12 +451,14 @@ static void freeing_clears_and_drops_the_name(void)
     CHECK_EQ(local_events_of(1, &code), 0);
 }
 
-static void a_freed_callback_is_cleared_even_if_the_id_was_never_used(void)
+static void clearing_or_freeing_an_unused_id_does_nothing(void)
 {
     struct listener listener = {0};
     tool_registers(4, RMON_EVENT_LINE, &listener);
+    CHECK_EQ(rmon_clear_tool_id(4), RMON_OK);
+    CHECK(callback_of(4, RMON_EVENT_LINE) == listener_hear);
     CHECK_EQ(rmon_free_tool_id(4), RMON_OK);
-    CHECK(callback_of(4, RMON_EVENT_LINE) == NULL);
+    CHECK(callback_of(4, RMON_EVENT_LINE) == listener_hear);
 }
 
 static void tools_do_not_hear_for_each_other(void)
@@ -476,6 +503,8 @@ int main(void)
     RUN(the_name_is_copied);
     RUN(a_long_name_is_kept_whole);
     RUN(get_tool_gives_the_whole_length_and_what_fits);
+    RUN(get_tool_cuts_between_characters);
+    RUN(get_tool_gives_an_empty_name_for_an_unused_id);
     RUN(get_tool_takes_no_null_with_a_capacity);
     RUN(events_read_back_as_they_were_set);
     RUN(branch_reads_back_as_both_directions);
@@ -491,7 +520,7 @@ int main(void)
     RUN(a_registered_callback_replaces_the_one_before);
     RUN(clearing_keeps_the_name_and_nothing_else);
     RUN(freeing_clears_and_drops_the_name);
-    RUN(a_freed_callback_is_cleared_even_if_the_id_was_never_used);
+    RUN(clearing_or_freeing_an_unused_id_does_nothing);
     RUN(tools_do_not_hear_for_each_other);
     RUN(events_can_be_set_very_often);
     return check_result();
