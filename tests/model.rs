@@ -1,0 +1,91 @@
+//! Runs lists of calls through the library and through a naive model of it, and compares all that can
+//! be seen: who was called in which order and with what, what every call returned, what the scopes'
+//! states hold, when destroy functions ran.
+//!
+//! - `model/naive.rs`: the model. It is also the shortest full account of what rmon does.
+//! - `model/op.rs`: the calls, as data, and what is seen of them.
+//! - `model/library.rs`, `model/abi.rs`: the library, as a C program sees it.
+//! - `model/generate.rs`: lists at random.
+//!
+//! `RMON_MODEL_CASES` says how many lists are tried, `RMON_MODEL_SEED` which. A list that tells the
+//! two apart is made as short as it can be, and printed.
+
+#[path = "model/abi.rs"]
+mod abi;
+#[path = "model/generate.rs"]
+mod generate;
+#[path = "model/library.rs"]
+mod library;
+#[path = "model/naive.rs"]
+mod naive;
+#[path = "model/op.rs"]
+mod op;
+
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+use op::{Case, Seen, same_versions};
+
+/// How the traces of a case differ, if they do.
+fn difference(case: &Case) -> Option<String> {
+    let mut library = library::run(case);
+    let made = library.iter().filter_map(|seen| match seen {
+        Seen::Made(address) => Some(*address),
+        _ => None,
+    });
+    let mut model = naive::run(case, made.collect());
+    same_versions(&mut library);
+    same_versions(&mut model);
+    let same = library.iter().zip(&model).take_while(|(library, model)| library == model).count();
+    if same == library.len().max(model.len()) {
+        return None;
+    }
+    let before = model[same.saturating_sub(8)..same].iter().map(|seen| format!("\n  {seen:?}"));
+    Some(format!(
+        "both saw, last: {}\nthen the model: {:?}\nbut the library: {:?}",
+        before.collect::<String>(),
+        model.get(same),
+        library.get(same)
+    ))
+}
+
+fn listed(case: &Case) -> String {
+    let array = |(number, types)| format!("array {number}: {types:?}");
+    let arrays = case.arrays.iter().enumerate().map(array);
+    let ops = case.ops.iter().map(|op| format!("  {op:?}"));
+    arrays.chain(ops).collect::<Vec<_>>().join("\n")
+}
+
+fn from_environment(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
+        Err(_) => otherwise,
+    }
+}
+
+#[test]
+fn the_library_does_what_the_model_says() {
+    let cases = from_environment("RMON_MODEL_CASES", 1500);
+    let seed = from_environment("RMON_MODEL_SEED", 669);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config {
+        cases: cases.try_into().unwrap_or(u32::MAX),
+        failure_persistence: None,
+        max_shrink_iters: 50_000,
+        ..Config::default()
+    };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let result = TestRunner::new_with_rng(config, rng).run(&generate::case(), |case| {
+        match difference(&case) {
+            None => Ok(()),
+            Some(difference) => Err(TestCaseError::fail(difference)),
+        }
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+        Err(TestError::Fail(difference, case)) => {
+            panic!("with seed {seed}, this list tells them apart:\n{}\n{difference}", listed(&case))
+        }
+    }
+}
