@@ -11,12 +11,8 @@ use rmon as _; // for its symbols
 use rmon_bench::Silent;
 use tracing::Level;
 
-/// `rmon_state`.
-#[repr(C)]
-struct State {
-    active: u8,
-    opaque: u8,
-}
+/// `rmon_state`: active and opaque.
+type State = [u8; 2];
 
 /// `rmon_callback`; the event is not looked at.
 type Callback = extern "C" fn(user_data: *mut c_void, event: *const c_void) -> c_int;
@@ -32,7 +28,12 @@ unsafe extern "C" {
         user_data: *mut c_void,
         destroy: Option<extern "C" fn(*mut c_void)>,
     ) -> c_int;
-    fn rmon_enter_scope(states: *mut State, version: *mut u64, event_types: *const u8, length: isize) -> c_int;
+    fn rmon_enter_scope(
+        states: *mut State,
+        version: *mut u64,
+        event_types: *const u8,
+        length: isize,
+    ) -> c_int;
     fn rmon_fire_line(state: *mut State, code: *mut c_void, offset: i32, line: i32) -> c_int;
 }
 
@@ -45,21 +46,26 @@ extern "C" fn nothing(_: *mut c_void, _: *const c_void) -> c_int {
 
 /// A LINE fire that reaches the first `count` tools.
 fn fire(c: &mut Criterion, name: &str, count: c_int) {
-    let mut state = State { active: 0, opaque: 0 };
+    let mut state: State = [0, 0];
     let mut version = 0;
     for tool in 0..count {
         // SAFETY: the name is a C string, the callback takes any user data.
         unsafe {
             assert_eq!(rmon_use_tool_id(tool, c"criterion".as_ptr()), 0);
-            assert_eq!(rmon_register_callback(tool, LINE.into(), Some(nothing), null_mut(), None), 0);
+            assert_eq!(
+                rmon_register_callback(tool, LINE.into(), Some(nothing), null_mut(), None),
+                0
+            );
             assert_eq!(rmon_set_events(tool, 1 << LINE), 0);
         }
     }
     // SAFETY: one state, one version, one event type.
     assert_eq!(unsafe { rmon_enter_scope(&mut state, &mut version, &LINE, 1) }, 0);
-    assert_eq!((state.active.count_ones(), state.opaque), (count.unsigned_abs(), 0));
-    // SAFETY: the state is alive; the code may be NULL.
-    c.bench_function(name, |b| b.iter(|| unsafe { rmon_fire_line(&mut state, null_mut(), black_box(16), black_box(7)) }));
+    assert_eq!(state[0].count_ones(), count.unsigned_abs());
+    c.bench_function(name, |b| {
+        // SAFETY: the state is alive; the code may be NULL.
+        b.iter(|| unsafe { rmon_fire_line(&mut state, null_mut(), black_box(16), black_box(7)) })
+    });
     for tool in 0..count {
         // SAFETY: takes no pointers.
         assert_eq!(unsafe { rmon_free_tool_id(tool) }, 0);
@@ -73,7 +79,8 @@ fn rmon_fires(c: &mut Criterion) {
 }
 
 fn tracing_events(c: &mut Criterion) {
-    let event = || tracing::event!(Level::INFO, offset = black_box(16_i32), line = black_box(7_i32));
+    let event =
+        || tracing::event!(Level::INFO, offset = black_box(16_i32), line = black_box(7_i32));
     c.bench_function("tracing event, nobody", |b| b.iter(event));
     tracing::subscriber::with_default(Silent, || {
         c.bench_function("tracing event, silent subscriber of this thread", |b| b.iter(event));
@@ -83,7 +90,9 @@ fn tracing_events(c: &mut Criterion) {
 fn tracing_global_event(c: &mut Criterion) {
     rmon_bench::bench_tracing_subscribe();
     c.bench_function("tracing event, silent subscriber", |b| {
-        b.iter(|| tracing::event!(Level::INFO, offset = black_box(16_i32), line = black_box(7_i32)));
+        b.iter(|| {
+            tracing::event!(Level::INFO, offset = black_box(16_i32), line = black_box(7_i32))
+        });
     });
 }
 

@@ -1,4 +1,4 @@
-/* The main benchmark program: rmon's rows, their anchors and tracing's, in one binary. */
+/* The main benchmark program: rmon's rows and their anchors. */
 #include "rows.h"
 
 #include <rmon.h>
@@ -8,7 +8,7 @@
 int main(int argc, char **argv)
 {
     static const struct bench_row *const tables[] = {
-        limits_rows, scope_rows, pic_rows, quiet_rows, fire_rows, threads_rows, synchronize_rows, tracing_rows, NULL,
+        limits_rows, scope_rows, pic_rows, quiet_rows, fire_rows, threads_rows, synchronize_rows, NULL,
     };
     if (argc == 2 && strcmp(argv[1], "version") == 0)
         return puts(rmon_version()) < 0;

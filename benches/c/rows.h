@@ -11,6 +11,5 @@ extern const struct bench_row quiet_rows[];
 extern const struct bench_row fire_rows[];
 extern const struct bench_row threads_rows[];
 extern const struct bench_row synchronize_rows[];
-extern const struct bench_row tracing_rows[];
 
 #endif

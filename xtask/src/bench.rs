@@ -81,7 +81,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     };
     print!("{}", report.text());
     let path = args.json.unwrap_or_else(|| target_dir().join("bench/report.json"));
-    std::fs::write(&path, report.json()?).with_context(|| format!("cannot write {}", path.display()))?;
+    std::fs::write(&path, report.json()?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
     say(format!("the same numbers: {}", path.display()));
     Ok(if report.ceilings_hold() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

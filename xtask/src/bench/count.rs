@@ -41,7 +41,7 @@ fn count(programs: &Programs, row: &Row) -> Result<f64> {
         .arg(format!("--toggle-collect={MEASURED}"))
         .arg(format!("--dump-after={MEASURED}"))
         .arg(format!("--callgrind-out-file={}", out.display()))
-        .args(programs.words(row, "count", PASSES));
+        .args(programs.words(row, "count", PASSES)?);
     let line = cmd.line();
     let outcome = cmd.outcome(LIMIT)?;
     if !outcome.success() {
@@ -59,7 +59,8 @@ fn dump(out: &Path, number: u32) -> PathBuf {
 
 /// The sum that callgrind writes at the end of a file.
 fn total(path: &Path) -> Result<f64> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let sum = text.lines().find_map(|line| line.strip_prefix("totals: "));
     let sum = sum.with_context(|| format!("no totals in {}", path.display()))?;
     sum.trim().parse().with_context(|| format!("totals in {}: {sum}", path.display()))

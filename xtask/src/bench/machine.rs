@@ -30,7 +30,10 @@ pub fn describe(programs: &Programs) -> Result<Map<String, Value>> {
 fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name"));
-    model.map_or_else(|| std::env::consts::ARCH.to_string(), |rest| rest.trim_start_matches([' ', '\t', ':']).to_string())
+    model.map_or_else(
+        || std::env::consts::ARCH.to_string(),
+        |rest| rest.trim_start_matches([' ', '\t', ':']).to_string(),
+    )
 }
 
 /// How many processes ran in the last minute: what disturbs the times.

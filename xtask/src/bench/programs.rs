@@ -15,9 +15,21 @@ use crate::sh::{self, Cmd, root, say, target_dir};
 const OPTIMIZATION: &str = "-O2";
 
 /// The sources of the main program, besides those that are compiled apart.
-const MAIN: [&str; 10] = [
-    "main.c", "bench.c", "tools.c", "limits.c", "scope.c", "quiet.c", "fire.c", "threads.c", "synchronize.c", "tracing.c",
+const MAIN: [&str; 9] = [
+    "main.c",
+    "bench.c",
+    "tools.c",
+    "limits.c",
+    "scope.c",
+    "quiet.c",
+    "fire.c",
+    "threads.c",
+    "synchronize.c",
 ];
+
+/// How a Rust program is linked: as by default, or as one piece.
+const LTO_OFF: [&str; 2] = ["profile.release.lto=false", "profile.release.codegen-units=16"];
+const LTO_FAT: [&str; 2] = ["profile.release.lto='fat'", "profile.release.codegen-units=1"];
 
 /// The version of CPython whose API is the peer. Its C API for monitoring begins there.
 const PEER: (u8, u8) = (3, 13);
@@ -31,56 +43,76 @@ pub struct Programs {
     pub c_compiler: String,
     /// The interpreter of the peer, if there is one and it was wanted.
     pub python: Option<Python>,
+    with_peers: bool,
 }
 
 impl Programs {
-    /// Builds them against the librmon that is installed in `prefix`, or that is built for it, as a shared library.
-    pub fn build(prefix: Option<&Path>, with_python: bool) -> Result<Programs> {
+    /// Builds them against the librmon that is installed in `prefix`, or that is built for it, as a shared library; the
+    /// programs of others too, if rmon is to be compared with them.
+    pub fn build(prefix: Option<&Path>, with_peers: bool) -> Result<Programs> {
         let (include, lib) = match prefix {
             Some(prefix) => {
-                let prefix = fs::canonicalize(prefix).with_context(|| format!("there is no {}", prefix.display()))?;
+                let prefix = fs::canonicalize(prefix)
+                    .with_context(|| format!("there is no {}", prefix.display()))?;
                 (prefix.join("include"), prefix.join("lib"))
             }
             None => (compilers::include_dir(), library::build()?.stage()?),
         };
         let (toolchains, _) = compilers::find();
-        let toolchain = toolchains.first().context("the benchmarks need a C compiler: gcc, clang, or what CC names")?;
+        let toolchain = toolchains
+            .first()
+            .context("the benchmarks need a C compiler: gcc, clang, or what CC names")?;
         let dir = target_dir().join("bench");
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let python = if with_python { find_python() } else { None };
+        let python = if with_peers { find_python() } else { None };
         let build = Build { toolchain, include: &include, lib: &lib, dir: &dir };
         build.tool()?;
         build.main()?;
         build.memory()?;
+        if with_peers {
+            build.tracing("tracing", "", LTO_OFF)?;
+            build.tracing("tracing_lto", "_lto", LTO_FAT)?;
+        }
         if let Some(python) = &python {
             build.cpython(python)?;
         }
         let library_version = Cmd::new(dir.join("rows")).arg("version").read()?;
-        let c_compiler = toolchain.cmd("c11").context("the toolchain has no C compiler")?.arg("--version").read()?;
+        let c_compiler = toolchain
+            .cmd("c11")
+            .context("the toolchain has no C compiler")?
+            .arg("--version")
+            .read()?;
         let c_compiler = c_compiler.lines().next().unwrap_or_default().to_string();
-        Ok(Programs { dir, library_version, c_compiler, python })
+        Ok(Programs { dir, library_version, c_compiler, python, with_peers })
     }
 
     /// True if the program is there: CPython's needs a CPython.
     pub fn has(&self, program: Program) -> bool {
-        program != Program::Cpython || self.python.is_some()
+        match program {
+            Program::Main | Program::Memory => true,
+            Program::Tracing | Program::TracingLto => self.with_peers,
+            Program::Cpython => self.python.is_some(),
+        }
     }
 
     /// The words that run a row: `how` is "time" (for `amount` milliseconds) or "count" (over `amount` passes).
-    pub fn words(&self, row: &Row, how: &str, amount: u32) -> Vec<String> {
-        let path = |name: &str| self.dir.join(name).display().to_string();
-        let mut words = match (row.program, &self.python) {
-            (Program::Memory, _) => vec![path("memory")],
-            (Program::Cpython, Some(python)) => {
+    pub fn words(&self, row: &Row, how: &str, amount: u32) -> Result<Vec<String>> {
+        let file = |name: &str| self.dir.join(name).display().to_string();
+        let mut words = match row.program {
+            Program::Main => vec![file("rows")],
+            Program::Memory => vec![file("memory")],
+            Program::Tracing => vec![file("tracing")],
+            Program::TracingLto => vec![file("tracing_lto")],
+            Program::Cpython => {
                 const RUN: &str = "import sys; sys.path.insert(0, sys.argv[1]); import rmon_bench_cpython as peer; \
                                    sys.exit(peer.rows(*sys.argv[2:]))";
-                let flags = ["-I", "-S", "-c", RUN].map(str::to_string);
-                [vec![python.exe.display().to_string()], flags.to_vec(), vec![self.dir.display().to_string()]].concat()
+                let python = self.python.as_ref().context("there is no CPython to run")?;
+                let exe = python.exe.display().to_string();
+                [exe.as_str(), "-I", "-S", "-c", RUN, &file("")].map(str::to_string).to_vec()
             }
-            (Program::Main | Program::Cpython, _) => vec![path("rows")],
         };
         words.extend([how.to_string(), row.name.to_string(), amount.to_string()]);
-        words
+        Ok(words)
     }
 
     /// The folder for what callgrind writes, in files named after rows.
@@ -91,9 +123,14 @@ impl Programs {
 
 /// The newest interpreter of the peer's version, which must have the GIL: others have other costs.
 fn find_python() -> Option<Python> {
-    let found = pythons::find_all().into_iter().find(|p| (p.version.0, p.version.1) == PEER && !p.free_threaded);
+    let found = pythons::find_all()
+        .into_iter()
+        .find(|p| (p.version.0, p.version.1) == PEER && !p.free_threaded);
     if found.is_none() {
-        say(format!("no CPython {}.{} with headers here: its rows, and what is compared with them, are left out", PEER.0, PEER.1));
+        say(format!(
+            "no CPython {}.{} with headers here: its rows, and what is compared with them, are left out",
+            PEER.0, PEER.1
+        ));
     }
     found
 }
@@ -117,21 +154,40 @@ impl Build<'_> {
     }
 
     fn link_with_rmon(&self, cmd: Cmd) -> Cmd {
-        let search = [self.lib, self.dir].map(|dir| [format!("-L{}", dir.display()), format!("-Wl,-rpath,{}", dir.display())]);
+        let search = [self.lib, self.dir]
+            .map(|dir| [format!("-L{}", dir.display()), format!("-Wl,-rpath,{}", dir.display())]);
         cmd.args(search.concat()).args(["-lrmon", "-lbench_tool"])
     }
 
     /// The tools' module, which the programs link with.
     fn tool(&self) -> Result<()> {
-        self.compile_with_rmon()?.args(["-fPIC", "-shared", "tool.c", "-o"]).arg(self.dir.join("libbench_tool.so")).run()
+        self.compile_with_rmon()?
+            .args(["-fPIC", "-shared", "tool.c", "-o"])
+            .arg(self.dir.join("libbench_tool.so"))
+            .run()
     }
 
     fn main(&self) -> Result<()> {
-        sh::cargo().args(["build", "--release", "--quiet", "--package", "rmon-bench", "--lib"]).run()?;
         let pic = self.dir.join("pic.o");
         self.compile_with_rmon()?.args(["-fPIC", "-c", "pic.c", "-o"]).arg(&pic).run()?;
-        let cmd = self.compile_with_rmon()?.args(MAIN).arg(&pic).arg(target_dir().join("release/librmon_bench.a"));
-        self.link_with_rmon(cmd).args(STATIC_LIBS).arg("-o").arg(self.dir.join("rows")).run()
+        let cmd = self.compile_with_rmon()?.args(MAIN).arg(&pic);
+        self.link_with_rmon(cmd).args(["-lpthread", "-o"]).arg(self.dir.join("rows")).run()
+    }
+
+    /// tracing's rows, whose loops are Rust. Each setting has a target folder: one would build the other's crates anew.
+    fn tracing(&self, name: &str, suffix: &str, settings: [&str; 2]) -> Result<()> {
+        let target = self.dir.join("cargo").join(name);
+        sh::cargo()
+            .args(["rustc", "--release", "--quiet", "--package", "rmon-bench", "--lib"])
+            .args(["--crate-type", "staticlib"]) // alone: cargo does not optimize across crates for a library's sake
+            .args(settings.into_iter().flat_map(|setting| ["--config", setting]))
+            .arg("--target-dir")
+            .arg(&target)
+            .run()?;
+        let cmd =
+            self.compile()?.arg(format!("-DSUFFIX=\"{suffix}\"")).args(["tracing.c", "bench.c"]);
+        let cmd = cmd.arg(target.join("release/librmon_bench.a")).args(STATIC_LIBS);
+        cmd.arg("-o").arg(self.dir.join(name)).run()
     }
 
     fn memory(&self) -> Result<()> {

@@ -50,12 +50,23 @@ impl Report<'_> {
             put(&mut out, &format!("  {name}: {value}"));
         }
         put(&mut out, &format!("times: {}; decide nothing\n{LEGEND}\n", self.repeats_text()));
-        put(&mut out, &format!("{:48}{:>9}{:>9}{:>9}{:>9}{:>9}", "row", "ns", "x loop", "x call", "instr", "beyond"));
+        put(
+            &mut out,
+            &format!(
+                "{:48}{:>9}{:>9}{:>9}{:>9}{:>9}",
+                "row", "ns", "x loop", "x call", "instr", "beyond"
+            ),
+        );
         for row in self.rows {
             put(&mut out, &self.row_text(row));
-            let judged = |verdict: &&Verdict| verdict.row == row.name && verdict.outcome != Outcome::Unmeasured;
+            let judged = |verdict: &&Verdict| {
+                verdict.row == row.name && verdict.outcome != Outcome::Unmeasured
+            };
             for verdict in self.verdicts.iter().filter(judged) {
-                put(&mut out, &format!("    {}, {}", measured_text(verdict), outcome_text(verdict)));
+                put(
+                    &mut out,
+                    &format!("    {}, {}", measured_text(verdict), outcome_text(verdict)),
+                );
             }
         }
         put(&mut out, &format!("\n{}", self.summary()));
@@ -71,14 +82,19 @@ impl Report<'_> {
 
     fn row_text(&self, row: &Row) -> String {
         if row.kind != Kind::Loop {
-            let said = self.samples.of(row.name).map(|(key, sample)| format!("{key} {}", short(sample.median())));
+            let said = self
+                .samples
+                .of(row.name)
+                .map(|(key, sample)| format!("{key} {}", short(sample.median())));
             return format!("{:48}{}", row.title, said.collect::<Vec<_>>().join(", "));
         }
         let time = self.samples.time(row.name);
         let ratio = |other: &str| Some(time? / self.samples.time(other)?);
         let count = self.counts.get(row.name).copied();
         let beyond = count.and_then(|count| Some(count - self.counts.get(EMPTY)?));
-        let cell = |value: Option<f64>, digits: usize| value.map_or_else(|| "-".to_string(), |v| format!("{v:.digits$}"));
+        let cell = |value: Option<f64>, digits: usize| {
+            value.map_or_else(|| "-".to_string(), |v| format!("{v:.digits$}"))
+        };
         format!(
             "{:48}{:>9}{:>9}{:>9}{:>9}{:>9}",
             row.title,
@@ -92,7 +108,9 @@ impl Report<'_> {
 
     /// How many targets came out how, and which were missed.
     fn summary(&self) -> String {
-        let count = |wanted: fn(Outcome) -> bool| self.verdicts.iter().filter(|verdict| wanted(verdict.outcome)).count();
+        let count = |wanted: fn(Outcome) -> bool| {
+            self.verdicts.iter().filter(|verdict| wanted(verdict.outcome)).count()
+        };
         let mut out = format!(
             "targets: {} met ({} with their stretch), {} MISSED, {} not measured",
             count(|outcome| matches!(outcome, Outcome::Met { .. })),
@@ -100,11 +118,16 @@ impl Report<'_> {
             count(|outcome| matches!(outcome, Outcome::Missed | Outcome::Void)),
             count(|outcome| outcome == Outcome::Unmeasured),
         );
-        let missed = |verdict: &&Verdict| matches!(verdict.outcome, Outcome::Missed | Outcome::Void);
+        let missed =
+            |verdict: &&Verdict| matches!(verdict.outcome, Outcome::Missed | Outcome::Void);
         for verdict in self.verdicts.iter().filter(missed) {
-            let weight = if verdict.breaks_ceiling() { "ceiling broken" } else { "missed, decides nothing" };
+            let weight =
+                if verdict.breaks_ceiling() { "ceiling broken" } else { "missed, decides nothing" };
             out += &format!("\n  {weight}: {}: {}", title(verdict.row), measured_text(verdict));
-            if matches!(verdict.target.limit, Limit::Instructions | Limit::BeyondInstructions { .. }) {
+            if matches!(
+                verdict.target.limit,
+                Limit::Instructions | Limit::BeyondInstructions { .. }
+            ) {
                 let file = self.callgrind_files.join(verdict.row).with_extension("1");
                 out += &format!("\n    where they go: callgrind_annotate {}", file.display());
             }
@@ -151,7 +174,7 @@ fn title(row: &'static str) -> &'static str {
 
 /// A number without digits that say nothing.
 fn short(value: f64) -> String {
-    let text = format!("{value:.2}");
+    let text = if value < 10.0 { format!("{value:.3}") } else { format!("{value:.2}") };
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
@@ -160,11 +183,17 @@ fn limit_text(limit: Limit, number: f64) -> String {
     let number = short(number);
     match limit {
         Limit::Instructions => format!("at most {number} instructions a pass"),
-        Limit::BeyondInstructions { row: EMPTY, .. } => format!("at most {number} instructions beyond the loop"),
-        Limit::BeyondInstructions { row, .. } => format!("at most {number} instructions beyond \"{}\"", title(row)),
+        Limit::BeyondInstructions { row: EMPTY, .. } => {
+            format!("at most {number} instructions beyond the loop")
+        }
+        Limit::BeyondInstructions { row, .. } => {
+            format!("at most {number} instructions beyond \"{}\"", title(row))
+        }
         Limit::TimeRatio(row) => format!("at most {number} x the time of \"{}\"", title(row)),
         Limit::Faster(row) => format!("at least {number} x faster than \"{}\"", title(row)),
-        Limit::Value { unit, at_least, .. } => format!("at {} {number} {unit}", if at_least { "least" } else { "most" }),
+        Limit::Value { unit, at_least, .. } => {
+            format!("at {} {number} {unit}", if at_least { "least" } else { "most" })
+        }
     }
 }
 

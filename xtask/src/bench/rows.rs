@@ -7,10 +7,14 @@ use Limit::{BeyondInstructions, Faster, Instructions, TimeRatio, Value};
 /// The programs that have rows; see [`super::programs`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Program {
-    /// rmon's rows in C, and tracing's.
+    /// rmon's rows in C, and their limits.
     Main,
     /// The rows about memory, with an allocator that counts.
     Memory,
+    /// Rust's tracing, as the release profile is by default.
+    Tracing,
+    /// The same with link-time optimization.
+    TracingLto,
     /// CPython's own API, in an extension module.
     Cpython,
 }
@@ -86,7 +90,13 @@ const fn row(name: &'static str, title: &'static str, targets: &'static [Target]
     Row { name, title, program: Program::Main, kind: Kind::Loop, targets }
 }
 
-const fn other(program: Program, kind: Kind, name: &'static str, title: &'static str, targets: &'static [Target]) -> Row {
+const fn other(
+    program: Program,
+    kind: Kind,
+    name: &'static str,
+    title: &'static str,
+    targets: &'static [Target],
+) -> Row {
     Row { name, title, program, kind, targets }
 }
 
@@ -126,16 +136,49 @@ pub const ROWS: &[Row] = &[
     row("indirect_calls_1_near", "limit: indirect call, within a module", &[]),
     row("indirect_calls_6_near", "limit: 6 indirect calls, within a module", &[]),
     other(Program::Cpython, Kind::Loop, "cpython_fire_disabled", "CPython: fire, disabled", &[]),
-    other(Program::Cpython, Kind::Loop, "cpython_enter_exit_unchanged", "CPython: enter + exit, unchanged", &[]),
-    other(Program::Cpython, Kind::Loop, "cpython_enter_exit_changed", "CPython: enter + exit, changed, 17 events", &[]),
-    row("tracing_disabled", "tracing: event, no subscriber", &[]),
-    row("tracing_event", "tracing: event, no-op subscriber", &[]),
-    row("fire_disabled", "fire, disabled", &[DISABLED, must(TimeRatio("cpython_fire_disabled"), 1.1)]),
+    other(
+        Program::Cpython,
+        Kind::Loop,
+        "cpython_enter_exit_unchanged",
+        "CPython: enter + exit, unchanged",
+        &[],
+    ),
+    other(
+        Program::Cpython,
+        Kind::Loop,
+        "cpython_enter_exit_changed",
+        "CPython: enter + exit, changed, 17 events",
+        &[],
+    ),
+    other(Program::Tracing, Kind::Loop, "tracing_disabled", "tracing: event, no subscriber", &[]),
+    other(Program::Tracing, Kind::Loop, "tracing_event", "tracing: event, no-op subscriber", &[]),
+    other(Program::TracingLto, Kind::Loop, "tracing_event_lto", "tracing: the same, fat LTO", &[]),
+    row(
+        "fire_disabled",
+        "fire, disabled",
+        &[DISABLED, must(TimeRatio("cpython_fire_disabled"), 1.1)],
+    ),
     row("enter_nobody", "enter scope, nobody listens", &[UNCHANGED]),
-    row("enter_unchanged", "enter scope, unchanged", &[UNCHANGED, must(Faster("cpython_enter_exit_unchanged"), 8.0)]),
-    row("enter_exit_unchanged", "enter + exit, unchanged", &[UNCHANGED, must(Faster("cpython_enter_exit_unchanged"), 8.0)]),
-    row("enter_changed", "enter scope, changed, 17 events", &[must(TimeRatio("cpython_enter_exit_changed"), 0.8)]),
-    row("enter_exit_changed", "enter + exit, changed, 17 events", &[must(TimeRatio("cpython_enter_exit_changed"), 0.8)]),
+    row(
+        "enter_unchanged",
+        "enter scope, unchanged",
+        &[UNCHANGED, must(Faster("cpython_enter_exit_unchanged"), 8.0)],
+    ),
+    row(
+        "enter_exit_unchanged",
+        "enter + exit, unchanged",
+        &[UNCHANGED, must(Faster("cpython_enter_exit_unchanged"), 8.0)],
+    ),
+    row(
+        "enter_changed",
+        "enter scope, changed, 17 events",
+        &[must(TimeRatio("cpython_enter_exit_changed"), 0.8)],
+    ),
+    row(
+        "enter_exit_changed",
+        "enter + exit, changed, 17 events",
+        &[must(TimeRatio("cpython_enter_exit_changed"), 0.8)],
+    ),
     row("pic_plain", "shared object: call of a function", &[]),
     row("pic_entering", "shared object: of one with enter + exit", &[]),
     row("pic_instrumented", "shared object: with enter, 3 fires, exit", &[]),
@@ -145,7 +188,11 @@ pub const ROWS: &[Row] = &[
         &[ONE_TOOL, stretch(TimeRatio(CALL), 2.8, 2.4), stretch(Faster("tracing_event"), 1.0, 1.3)],
     ),
     row("fire_line_2", "fire -> 2 native tools", &[must(Instructions, 115.0)]),
-    row("fire_line_6", "fire -> 6 native tools", &[must(Instructions, 200.0), must(TimeRatio("indirect_calls_6"), 1.15)]),
+    row(
+        "fire_line_6",
+        "fire -> 6 native tools",
+        &[must(Instructions, 200.0), must(TimeRatio("indirect_calls_6"), 1.15)],
+    ),
     row("fire_py_start_1", "fire PY_START -> 1 native tool", &[ONE_TOOL]),
     row("fire_py_return_1", "fire PY_RETURN -> 1 native tool", &[ONE_TOOL]),
     row("fire_call_1", "fire CALL -> 1 native tool", &[ONE_TOOL]),
@@ -161,9 +208,27 @@ pub const ROWS: &[Row] = &[
         "two threads against one, fire -> 1 tool",
         &[must(Value { key: "scaling_wall", unit: "times", at_least: true, exact: false }, 1.95)],
     ),
-    other(Program::Main, Kind::Timed(2), "synchronize_idle", "synchronize, nothing removed", &[WAIT]),
-    other(Program::Main, Kind::Timed(2), "synchronize_removed", "synchronize, a callback removed", &[WAIT]),
-    other(Program::Main, Kind::Timed(2), "synchronize_busy", "the same, another thread fires", &[WAIT]),
+    other(
+        Program::Main,
+        Kind::Timed(2),
+        "synchronize_idle",
+        "synchronize, nothing removed",
+        &[WAIT],
+    ),
+    other(
+        Program::Main,
+        Kind::Timed(2),
+        "synchronize_removed",
+        "synchronize, a callback removed",
+        &[WAIT],
+    ),
+    other(
+        Program::Main,
+        Kind::Timed(2),
+        "synchronize_busy",
+        "the same, another thread fires",
+        &[WAIT],
+    ),
     other(
         Program::Memory,
         Kind::Counted(1000),
@@ -201,16 +266,26 @@ pub fn find(name: &str) -> Option<&'static Row> {
 
 /// The rows that a filter asks for, and those that they are compared with. `exact`: only those that every run repeats.
 pub fn select(filter: Option<&str>, exact: bool) -> Result<Vec<&'static Row>> {
-    let asked = |row: &Row| filter.is_none_or(|text| row.name.contains(text) || row.title.contains(text));
-    let has_exact = |row: &Row| row.program != Program::Cpython && !matches!(row.kind, Kind::Timed(_));
-    let wanted: Vec<&Row> = ROWS.iter().filter(|row| asked(row) && (!exact || has_exact(row))).collect();
+    let asked =
+        |row: &Row| filter.is_none_or(|text| row.name.contains(text) || row.title.contains(text));
+    let has_exact =
+        |row: &Row| row.program != Program::Cpython && !matches!(row.kind, Kind::Timed(_));
+    let wanted: Vec<&Row> =
+        ROWS.iter().filter(|row| asked(row) && (!exact || has_exact(row))).collect();
     if wanted.is_empty() {
-        bail!("no row is called that; {}", ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", "));
+        bail!(
+            "no row is called that; {}",
+            ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ")
+        );
     }
     let compared = |row: &Row| {
-        let by_target = wanted.iter().flat_map(|row| row.targets).filter_map(|target| target.limit.other());
+        let by_target =
+            wanted.iter().flat_map(|row| row.targets).filter_map(|target| target.limit.other());
         by_target.chain([EMPTY, CALL]).any(|name| name == row.name)
     };
     let named = |row: &Row| wanted.iter().any(|other| other.name == row.name);
-    Ok(ROWS.iter().filter(|row| named(row) || (compared(row) && (!exact || has_exact(row)))).collect())
+    Ok(ROWS
+        .iter()
+        .filter(|row| named(row) || (compared(row) && (!exact || has_exact(row))))
+        .collect())
 }

@@ -80,7 +80,12 @@ pub fn all(programs: &Programs, rows: &[&'static Row], effort: Option<&Effort>) 
         }
         say("");
     }
-    Ok(Samples(values.into_iter().map(|(row, keys)| (row, keys.into_iter().map(sorted).collect())).collect()))
+    Ok(Samples(
+        values
+            .into_iter()
+            .map(|(row, keys)| (row, keys.into_iter().map(sorted).collect()))
+            .collect(),
+    ))
 }
 
 fn sorted((key, mut values): (String, Vec<f64>)) -> (String, Sample) {
@@ -90,12 +95,14 @@ fn sorted((key, mut values): (String, Vec<f64>)) -> (String, Sample) {
 
 /// Runs one row once and reads its lines, each "KEY VALUE".
 fn report(programs: &Programs, row: &Row, amount: u32) -> Result<Vec<(String, f64)>> {
-    let words = programs.words(row, "time", amount);
+    let words = programs.words(row, "time", amount)?;
     let (program, rest) = words.split_first().context("no program")?;
     let text = Cmd::new(program).args(rest).read()?;
     let pair = |line: &str| {
         let (key, value) = line.split_once(' ')?;
         Some((key.to_string(), value.parse().ok()?))
     };
-    text.lines().map(|line| pair(line).with_context(|| format!("{} says: {line}", row.name))).collect()
+    text.lines()
+        .map(|line| pair(line).with_context(|| format!("{} says: {line}", row.name)))
+        .collect()
 }

@@ -64,7 +64,9 @@ fn measure(row: &str, limit: Limit, counts: &Counts, samples: &Samples) -> Optio
     let count = |row: &str| counts.get(row).copied();
     match limit {
         Limit::Instructions => Some(hundredths(count(row)?)),
-        Limit::BeyondInstructions { row: other, .. } => Some(hundredths(count(row)? - count(other)?)),
+        Limit::BeyondInstructions { row: other, .. } => {
+            Some(hundredths(count(row)? - count(other)?))
+        }
         Limit::TimeRatio(other) => Some(samples.time(row)? / samples.time(other)?),
         Limit::Faster(other) => Some(samples.time(other)? / samples.time(row)?),
         Limit::Value { key, .. } => Some(samples.get(row, key)?.median()),
@@ -93,8 +95,11 @@ mod tests {
     use super::super::rows::EMPTY;
     use super::*;
 
-    const CHECK: Target =
-        Target { limit: Limit::BeyondInstructions { row: EMPTY, floor: 2.0 }, must: 3.0, stretch: None };
+    const CHECK: Target = Target {
+        limit: Limit::BeyondInstructions { row: EMPTY, floor: 2.0 },
+        must: 3.0,
+        stretch: None,
+    };
 
     #[test]
     fn a_check_that_left_the_loop_is_no_good_result() {
@@ -120,7 +125,10 @@ mod tests {
             measured: None,
             outcome: Outcome::Missed,
         };
-        assert!(missed(Limit::Value { key: "bytes", unit: "bytes", at_least: false, exact: true }).breaks_ceiling());
+        assert!(
+            missed(Limit::Value { key: "bytes", unit: "bytes", at_least: false, exact: true })
+                .breaks_ceiling()
+        );
         assert!(!missed(Limit::TimeRatio(EMPTY)).breaks_ceiling());
         assert_eq!(missed(Limit::Instructions).breaks_ceiling(), cfg!(target_arch = "x86_64"));
     }
