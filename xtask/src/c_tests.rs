@@ -69,11 +69,7 @@ impl Program {
     /// A program of one source in c-tests/ that programs.txt does not list.
     pub fn unlisted(source: &str) -> Program {
         let name = source.split('.').next().unwrap_or(source).to_string();
-        Program {
-            name,
-            sources: vec![folder().join(source)],
-            shared_only: false,
-        }
+        Program { name, sources: vec![folder().join(source)], shared_only: false }
     }
 
     /// True if one of its sources is C++.
@@ -118,27 +114,16 @@ pub fn programs(names: &[String]) -> Result<Vec<Program>> {
         fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
     let mut programs = Vec::new();
     for line in text.lines() {
-        let words: Vec<&str> = line
-            .split('#')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect();
+        let words: Vec<&str> =
+            line.split('#').next().unwrap_or_default().split_whitespace().collect();
         let (name, sources, shared_only) = match words.as_slice() {
             [] => continue,
             &[name, sources] => (name, sources, false),
             &[name, sources, "shared-only"] => (name, sources, true),
             _ => bail!("c-tests/programs.txt: not understood: {line}"),
         };
-        let sources = sources
-            .split(',')
-            .map(|source| folder().join(source))
-            .collect();
-        programs.push(Program {
-            name: name.to_string(),
-            sources,
-            shared_only,
-        });
+        let sources = sources.split(',').map(|source| folder().join(source)).collect();
+        programs.push(Program { name: name.to_string(), sources, shared_only });
     }
     programs
         .retain(|program| names.is_empty() || names.iter().any(|name| program.name.contains(name)));
@@ -161,19 +146,13 @@ pub fn all(steps: &mut Steps, library: &Library, names: &[String], quick: bool) 
     if quick {
         toolchains.truncate(1);
     }
-    let standards: &[&str] = if quick {
-        &["c11", "c++11"]
-    } else {
-        &["c99", "c11", "c++11", "c++20"]
-    };
+    let standards: &[&str] =
+        if quick { &["c11", "c++11"] } else { &["c99", "c11", "c++11", "c++20"] };
     for toolchain in &toolchains {
         for &standard in standards {
             let cxx = standard.starts_with("c++");
-            let matching: Vec<Program> = programs
-                .iter()
-                .filter(|program| program.is_cxx() == cxx)
-                .cloned()
-                .collect();
+            let matching: Vec<Program> =
+                programs.iter().filter(|program| program.is_cxx() == cxx).cloned().collect();
             if cxx && !toolchain.has_cxx() {
                 continue;
             }
@@ -183,11 +162,7 @@ pub fn all(steps: &mut Steps, library: &Library, names: &[String], quick: bool) 
                 if matching.is_empty() {
                     continue;
                 }
-                let word = if linkage == Linkage::Shared {
-                    "shared"
-                } else {
-                    "static"
-                };
+                let word = if linkage == Linkage::Shared { "shared" } else { "static" };
                 let label = format!("c-tests: {} {standard} {word}", toolchain.name(cxx));
                 steps.run(&label, || {
                     let out_dir = fresh_dir(&format!(
@@ -217,11 +192,8 @@ pub fn all(steps: &mut Steps, library: &Library, names: &[String], quick: bool) 
 /// A source that no line names would never be run and nobody would notice.
 fn list_is_complete() -> Result<Verdict> {
     let programs = programs(&[])?;
-    let listed: BTreeSet<&Path> = programs
-        .iter()
-        .flat_map(|program| &program.sources)
-        .map(PathBuf::as_path)
-        .collect();
+    let listed: BTreeSet<&Path> =
+        programs.iter().flat_map(|program| &program.sources).map(PathBuf::as_path).collect();
     let mut wrong: Vec<String> = Vec::new();
     for source in &listed {
         if !source.is_file() {
@@ -231,9 +203,8 @@ fn list_is_complete() -> Result<Verdict> {
     for entry in fs::read_dir(folder())? {
         let path = entry?.path();
         let source = path.extension().is_some_and(|ext| ext == "c") || is_cxx(&path);
-        let exempt = path
-            .file_name()
-            .is_some_and(|name| NOT_TESTS.iter().any(|known| name == *known));
+        let exempt =
+            path.file_name().is_some_and(|name| NOT_TESTS.iter().any(|known| name == *known));
         if source && !exempt && !listed.contains(path.as_path()) {
             wrong.push(format!("there but not listed: {}", path.display()));
         }
@@ -269,19 +240,14 @@ pub fn judge(
     for (name, result) in results {
         match result {
             Ok(outcome) if outcome.status.code() == Some(CANNOT_RUN) => {
-                say(format!(
-                    "--- {name}: cannot run here\n{}",
-                    outcome.text.trim_end()
-                ));
+                say(format!("--- {name}: cannot run here\n{}", outcome.text.trim_end()));
                 cannot.push(name);
             }
-            Ok(outcome) if good(&outcome) => say(format!("--- {name}: ok")),
+            Ok(outcome) if good(&outcome) => {
+                say(format!("--- {name}: ok ({:.1} s)", outcome.time.as_secs_f64()));
+            }
             Ok(outcome) => {
-                say(format!(
-                    "--- {name}: {}\n{}",
-                    outcome.ending(),
-                    outcome.text.trim_end()
-                ));
+                say(format!("--- {name}: {}\n{}", outcome.ending(), outcome.text.trim_end()));
                 bad.push(name);
             }
             Err(error) => {
@@ -291,11 +257,7 @@ pub fn judge(
         }
     }
     if !bad.is_empty() {
-        bail!(
-            "{} of {total} programs failed: {}",
-            bad.len(),
-            bad.join(", ")
-        );
+        bail!("{} of {total} programs failed: {}", bad.len(), bad.join(", "));
     }
     let note = if cannot.is_empty() {
         String::new()
@@ -315,26 +277,16 @@ pub fn build(program: &Program, variant: &Variant) -> Result<PathBuf> {
     let mut objects = Vec::new();
     for source in &program.sources {
         // A C++ program's C sources are compiled as C.
-        let standard = if is_cxx(source) == program.is_cxx() {
-            variant.standard
-        } else {
-            "c11"
-        };
+        let standard = if is_cxx(source) == program.is_cxx() { variant.standard } else { "c11" };
         let stem = source.file_stem().unwrap_or_default().to_string_lossy();
         let object = variant.out_dir.join(format!("{}.{stem}.o", program.name));
         let compiler = variant.toolchain.cmd(standard).context("no C++ compiler")?;
-        let compile = compiler
-            .args(["-O2", "-g", "-pthread"])
-            .args(WARNINGS)
-            .args(include_flags());
+        let compile = compiler.args(["-O2", "-g", "-pthread"]).args(WARNINGS).args(include_flags());
         must(compile.arg("-c").arg(source).arg("-o").arg(&object))?;
         objects.push(object);
     }
     let exe = variant.out_dir.join(&program.name);
-    let linker = variant
-        .toolchain
-        .cmd(variant.standard)
-        .context("no C++ compiler")?;
+    let linker = variant.toolchain.cmd(variant.standard).context("no C++ compiler")?;
     let link = linker.args(["-pthread", "-o"]).arg(&exe).args(&objects);
     let dir = variant.lib_dir.display();
     must(match variant.linkage {
@@ -344,9 +296,7 @@ pub fn build(program: &Program, variant: &Variant) -> Result<PathBuf> {
             format!("-Wl,-rpath,{dir}"),
             "-ldl".to_string(),
         ]),
-        Linkage::Static => link
-            .arg(variant.lib_dir.join("librmon.a"))
-            .args(STATIC_LIBS),
+        Linkage::Static => link.arg(variant.lib_dir.join("librmon.a")).args(STATIC_LIBS),
     })?;
     Ok(exe)
 }

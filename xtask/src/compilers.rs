@@ -26,28 +26,16 @@ pub struct Toolchain {
 impl Toolchain {
     /// The compiler's name: of C, or of C++.
     pub fn name(&self, cxx: bool) -> String {
-        let words = if cxx {
-            self.cxx.as_ref().unwrap_or(&self.c)
-        } else {
-            &self.c
-        };
+        let words = if cxx { self.cxx.as_ref().unwrap_or(&self.c) } else { &self.c };
         words.join(" ")
     }
 
     /// The compiler for a version of the language ("c11", "c++20"), with -std set; None if there is
     /// no C++ compiler.
     pub fn cmd(&self, standard: &str) -> Option<Cmd> {
-        let words = if standard.starts_with("c++") {
-            self.cxx.as_ref()?
-        } else {
-            &self.c
-        };
+        let words = if standard.starts_with("c++") { self.cxx.as_ref()? } else { &self.c };
         let (program, options) = words.split_first()?;
-        Some(
-            Cmd::new(program)
-                .args(options)
-                .arg(format!("-std={standard}")),
-        )
+        Some(Cmd::new(program).args(options).arg(format!("-std={standard}")))
     }
 
     /// True if it has a C++ compiler.
@@ -62,10 +50,7 @@ pub fn find() -> (Vec<Toolchain>, Vec<&'static str>) {
     let mut found: Vec<Toolchain> = Vec::new();
     let mut missing = Vec::new();
     if let Some(c) = from_env("CC") {
-        found.push(Toolchain {
-            c,
-            cxx: from_env("CXX"),
-        });
+        found.push(Toolchain { c, cxx: from_env("CXX") });
     }
     for (c, cxx) in KNOWN {
         let cxx_words = works(vec![cxx.to_string()]);
@@ -76,19 +61,16 @@ pub fn find() -> (Vec<Toolchain>, Vec<&'static str>) {
             // What CC names is there already; it lacks its twin only if CXX names none.
             Some(words) => match found.iter_mut().find(|known| known.c == words) {
                 Some(known) => known.cxx = known.cxx.take().or(cxx_words),
-                None => found.push(Toolchain {
-                    c: words,
-                    cxx: cxx_words,
-                }),
+                None => found.push(Toolchain { c: words, cxx: cxx_words }),
             },
             None => missing.push(c),
         }
     }
     if found.is_empty() {
-        found.extend(works(vec!["cc".to_string()]).map(|c| Toolchain {
-            c,
-            cxx: works(vec!["c++".to_string()]),
-        }));
+        found.extend(
+            works(vec!["cc".to_string()])
+                .map(|c| Toolchain { c, cxx: works(vec!["c++".to_string()]) }),
+        );
     }
     (found, missing)
 }
@@ -101,20 +83,13 @@ fn from_env(name: &str) -> Option<Vec<String>> {
 /// The command line again if it is a compiler that runs.
 fn works(words: Vec<String>) -> Option<Vec<String>> {
     let (program, options) = words.split_first()?;
-    Cmd::new(program)
-        .args(options)
-        .arg("--version")
-        .read()
-        .ok()?;
+    Cmd::new(program).args(options).arg("--version").read().ok()?;
     Some(words)
 }
 
 /// The -I options for the project's own headers.
 pub fn include_flags() -> Vec<String> {
-    [include_dir(), cpp_dir()]
-        .iter()
-        .map(|dir| format!("-I{}", dir.display()))
-        .collect()
+    [include_dir(), cpp_dir()].iter().map(|dir| format!("-I{}", dir.display())).collect()
 }
 
 /// Where rmon.h is.
@@ -129,7 +104,5 @@ pub fn cpp_dir() -> PathBuf {
 
 /// True if the file is C++ by its name.
 pub fn is_cxx(source: &Path) -> bool {
-    source
-        .extension()
-        .is_some_and(|ext| ext == "cpp" || ext == "cc" || ext == "cxx")
+    source.extension().is_some_and(|ext| ext == "cpp" || ext == "cc" || ext == "cxx")
 }

@@ -13,23 +13,13 @@ use crate::steps::{Verdict, passed_with};
 /// Every exported name is one of ours.
 pub fn own_names(library: &Library) -> Result<Verdict> {
     let names = exported(&library.shared)?;
-    let strange: Vec<&str> = names
-        .iter()
-        .map(String::as_str)
-        .filter(|name| !is_ours(name))
-        .collect();
+    let strange: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| !is_ours(name)).collect();
     if !strange.is_empty() {
-        bail!(
-            "librmon.so exports names that are not its own: {}",
-            strange.join(" ")
-        );
+        bail!("librmon.so exports names that are not its own: {}", strange.join(" "));
     }
     // An empty list would please the check above.
-    for needed in [
-        "rmon_version",
-        "rmon_enter_scope",
-        "PyMonitoring_FireLineEvent",
-    ] {
+    for needed in ["rmon_version", "rmon_enter_scope", "PyMonitoring_FireLineEvent"] {
         if !names.contains(needed) {
             bail!("librmon.so does not export {needed}");
         }
@@ -53,11 +43,7 @@ pub fn none_of_python(library: &Library, pythons: &[Python]) -> Result<Verdict> 
         }
         let both: Vec<&str> = ours.intersection(&theirs).map(String::as_str).collect();
         if !both.is_empty() {
-            bail!(
-                "librmon.so and CPython {} both export {}",
-                python.name,
-                both.join(" ")
-            );
+            bail!("librmon.so and CPython {} both export {}", python.name, both.join(" "));
         }
         compared.push(python.name.as_str());
     }
@@ -69,42 +55,19 @@ pub fn none_of_python(library: &Library, pythons: &[Python]) -> Result<Verdict> 
 
 /// The SONAME is there from a plain `cargo build` on, and nothing of Python is needed.
 pub fn dynamic_section(library: &Library) -> Result<Verdict> {
-    let text = Cmd::new("readelf")
-        .args(["--wide", "--dynamic"])
-        .arg(&library.shared)
-        .read()?;
-    let value = |line: &str| {
-        line.split(['[', ']'])
-            .nth(1)
-            .unwrap_or_default()
-            .to_string()
-    };
-    let sonames: Vec<String> = text
-        .lines()
-        .filter(|line| line.contains("(SONAME)"))
-        .map(value)
-        .collect();
+    let text = Cmd::new("readelf").args(["--wide", "--dynamic"]).arg(&library.shared).read()?;
+    let value = |line: &str| line.split(['[', ']']).nth(1).unwrap_or_default().to_string();
+    let sonames: Vec<String> =
+        text.lines().filter(|line| line.contains("(SONAME)")).map(value).collect();
     if sonames != [SONAME] {
         bail!("the SONAME of librmon.so is {sonames:?}, not {SONAME}");
     }
-    let needed: Vec<String> = text
-        .lines()
-        .filter(|line| line.contains("(NEEDED)"))
-        .map(value)
-        .collect();
-    let known = [
-        "libc.so",
-        "libgcc_s.so",
-        "ld-linux",
-        "libm.so",
-        "libpthread.so",
-        "libdl.so",
-        "librt.so",
-    ];
-    let strange: Vec<&String> = needed
-        .iter()
-        .filter(|lib| !known.iter().any(|known| lib.starts_with(known)))
-        .collect();
+    let needed: Vec<String> =
+        text.lines().filter(|line| line.contains("(NEEDED)")).map(value).collect();
+    let known =
+        ["libc.so", "libgcc_s.so", "ld-linux", "libm.so", "libpthread.so", "libdl.so", "librt.so"];
+    let strange: Vec<&String> =
+        needed.iter().filter(|lib| !known.iter().any(|known| lib.starts_with(known))).collect();
     if !strange.is_empty() {
         bail!("librmon.so needs {strange:?}");
     }
@@ -113,9 +76,7 @@ pub fn dynamic_section(library: &Library) -> Result<Verdict> {
 
 /// True for the names that librmon may export.
 fn is_ours(name: &str) -> bool {
-    let fire = name
-        .strip_prefix("PyMonitoring_Fire")
-        .and_then(|rest| rest.strip_suffix("Event"));
+    let fire = name.strip_prefix("PyMonitoring_Fire").and_then(|rest| rest.strip_suffix("Event"));
     let own = name.strip_prefix("rmon_");
     let word = |text: &str| {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -125,21 +86,10 @@ fn is_ours(name: &str) -> bool {
 
 /// The names that a file's dynamic symbol table defines, without their versions.
 fn exported(file: &Path) -> Result<BTreeSet<String>> {
-    let text = Cmd::new("nm")
-        .args(["--dynamic", "--defined-only", "--format=posix"])
-        .arg(file)
-        .read()?;
-    let name = |line: &str| {
-        line.split([' ', '@'])
-            .next()
-            .unwrap_or_default()
-            .to_string()
-    };
-    Ok(text
-        .lines()
-        .map(name)
-        .filter(|name| !name.is_empty())
-        .collect())
+    let text =
+        Cmd::new("nm").args(["--dynamic", "--defined-only", "--format=posix"]).arg(file).read()?;
+    let name = |line: &str| line.split([' ', '@']).next().unwrap_or_default().to_string();
+    Ok(text.lines().map(name).filter(|name| !name.is_empty()).collect())
 }
 
 #[cfg(test)]
@@ -148,11 +98,7 @@ mod tests {
 
     #[test]
     fn only_the_two_families_are_ours() {
-        for name in [
-            "rmon_version",
-            "rmon_fire_line",
-            "PyMonitoring_FireLineEvent",
-        ] {
+        for name in ["rmon_version", "rmon_fire_line", "PyMonitoring_FireLineEvent"] {
             assert!(is_ours(name), "{name}");
         }
         for name in [

@@ -54,9 +54,7 @@ pub fn all(steps: &mut Steps, library: &Library, quick: bool) -> Result<()> {
             let name = format!("rmon.h: {} {standard}", toolchain.name(cxx));
             steps.run(&name, || compile(toolchain, standard, &lib_dir));
         }
-        steps.run(&format!("RMON_DISABLED: {}", toolchain.name(false)), || {
-            disabled(toolchain)
-        });
+        steps.run(&format!("RMON_DISABLED: {}", toolchain.name(false)), || disabled(toolchain));
     }
     if !quick {
         for name in missing {
@@ -77,10 +75,8 @@ fn compile(toolchain: &Toolchain, standard: &str, lib_dir: &Path) -> Result<Verd
         first.insert_str(0, "#include <rmon.hpp>\n#include <rmon.hpp>\n");
     }
     let units = [("first", first.as_str()), ("second", SECOND_UNIT)];
-    let paths: Vec<PathBuf> = units
-        .iter()
-        .map(|(name, _)| dir.join(format!("{name}.{extension}")))
-        .collect();
+    let paths: Vec<PathBuf> =
+        units.iter().map(|(name, _)| dir.join(format!("{name}.{extension}"))).collect();
     for ((_, text), path) in units.iter().zip(&paths) {
         fs::write(path, text)?;
     }
@@ -88,12 +84,8 @@ fn compile(toolchain: &Toolchain, standard: &str, lib_dir: &Path) -> Result<Verd
     let lib = lib_dir.display();
     for switches in SWITCHES {
         let compiler = toolchain.cmd(standard).context("no C++ compiler")?;
-        let compiler = compiler
-            .args(["-O2"])
-            .args(WARNINGS)
-            .args(include_flags())
-            .args(switches)
-            .args(&paths);
+        let compiler =
+            compiler.args(["-O2"]).args(WARNINGS).args(include_flags()).args(switches).args(&paths);
         must(compiler.arg("-o").arg(&exe).args([
             format!("-L{lib}"),
             "-lrmon".to_string(),
@@ -109,38 +101,19 @@ fn compile(toolchain: &Toolchain, standard: &str, lib_dir: &Path) -> Result<Verd
 fn disabled(toolchain: &Toolchain) -> Result<Verdict> {
     let dir = fresh_dir("disabled")?;
     let source = root().join("xtask/probes.c");
-    for (standard, names) in [
-        ("c99", true),
-        ("c99", false),
-        ("c++11", true),
-        ("c++11", false),
-    ] {
+    for (standard, names) in [("c99", true), ("c99", false), ("c++11", true), ("c++11", false)] {
         let Some(compiler) = toolchain.cmd(standard) else {
             continue;
         };
         let (object, exe) = (dir.join("probes.o"), dir.join("probes"));
-        let language = if standard.starts_with("c++") {
-            "c++"
-        } else {
-            "c"
-        };
-        let names: &[&str] = if names {
-            &[]
-        } else {
-            &["-DRMON_NO_PYMONITORING_NAMES"]
-        };
+        let language = if standard.starts_with("c++") { "c++" } else { "c" };
+        let names: &[&str] = if names { &[] } else { &["-DRMON_NO_PYMONITORING_NAMES"] };
         let compiler = compiler
             .args(["-O0", "-DRMON_DISABLED"])
             .args(names)
             .args(WARNINGS)
             .args(include_flags());
-        must(
-            compiler
-                .args(["-x", language, "-c"])
-                .arg(&source)
-                .arg("-o")
-                .arg(&object),
-        )?;
+        must(compiler.args(["-x", language, "-c"]).arg(&source).arg("-o").arg(&object))?;
         let undefined = Cmd::new("nm").arg("--undefined-only").arg(&object).read()?;
         let ours: Vec<&str> = undefined
             .split_whitespace()
@@ -153,14 +126,7 @@ fn disabled(toolchain: &Toolchain) -> Result<Verdict> {
                 ours.join(" ")
             );
         }
-        must(
-            toolchain
-                .cmd(standard)
-                .context("no C++ compiler")?
-                .arg(&object)
-                .arg("-o")
-                .arg(&exe),
-        )?;
+        must(toolchain.cmd(standard).context("no C++ compiler")?.arg(&object).arg("-o").arg(&exe))?;
         must(Cmd::new(&exe))?;
     }
     passed_with("")

@@ -37,10 +37,7 @@ pub fn run(args: Args) -> Result<()> {
         bail!("--prefix must be an absolute path");
     }
     let library = library::build()?;
-    let destdir = args
-        .destdir
-        .map(|dir| std::path::absolute(&dir))
-        .transpose()?;
+    let destdir = args.destdir.map(|dir| std::path::absolute(&dir)).transpose()?;
     install(&library, &args.prefix, destdir.as_deref(), &args.libdir)
 }
 
@@ -86,10 +83,8 @@ fn install(library: &Library, prefix: &Path, destdir: Option<&Path>, libdir: &Pa
 fn pkg_config(version: &str, prefix: &Path, libdir: &Path) -> String {
     let inside = libdir.strip_prefix(prefix).unwrap_or(libdir);
     let prefix = if inside.is_relative() {
-        let up = inside
-            .components()
-            .filter(|part| matches!(part, Component::Normal(_)))
-            .map(|_| "/..");
+        let up =
+            inside.components().filter(|part| matches!(part, Component::Normal(_))).map(|_| "/..");
         format!("${{pcfiledir}}/..{}", up.collect::<String>())
     } else {
         prefix.display().to_string()
@@ -137,12 +132,7 @@ pub fn check(library: &Library) -> Result<Verdict> {
     let dir = fresh_dir("install")?;
     let source = dir.join("program.c");
     fs::write(&source, PROGRAM)?;
-    install(
-        library,
-        Path::new("/opt/rmon"),
-        Some(&dir.join("destdir")),
-        Path::new("lib"),
-    )?;
+    install(library, Path::new("/opt/rmon"), Some(&dir.join("destdir")), Path::new("lib"))?;
     install(library, &dir.join("plain"), None, Path::new("lib"))?;
     install(library, &dir.join("before"), None, Path::new("lib/deeper"))?;
     fs::rename(dir.join("before"), dir.join("after"))?;
@@ -159,13 +149,9 @@ pub fn check(library: &Library) -> Result<Verdict> {
                 .read()?;
             // pkg-config knows how to name what a static library needs, not how to choose it.
             let flags: Vec<&str> = flags.split_whitespace().collect();
-            let chosen = flags.iter().map(|flag| {
-                if statically && *flag == "-lrmon" {
-                    "-l:librmon.a"
-                } else {
-                    flag
-                }
-            });
+            let chosen = flags
+                .iter()
+                .map(|flag| if statically && *flag == "-lrmon" { "-l:librmon.a" } else { flag });
             let exe = dir.join(linkage);
             must(
                 toolchain
@@ -177,28 +163,15 @@ pub fn check(library: &Library) -> Result<Verdict> {
                     .args(chosen),
             )?;
             let program = Cmd::new(&exe);
-            let said = must(if statically {
-                program
-            } else {
-                program.env("LD_LIBRARY_PATH", &lib)
-            })?;
+            let said =
+                must(if statically { program } else { program.env("LD_LIBRARY_PATH", &lib) })?;
             if said.trim() != library.version {
-                bail!(
-                    "a program linked with {} says that it has version {said}",
-                    lib.display()
-                );
+                bail!("a program linked with {} says that it has version {said}", lib.display());
             }
             if statically
-                && Cmd::new("readelf")
-                    .arg("--dynamic")
-                    .arg(&exe)
-                    .read()?
-                    .contains("librmon")
+                && Cmd::new("readelf").arg("--dynamic").arg(&exe).read()?.contains("librmon")
             {
-                bail!(
-                    "a program linked statically with {} still needs librmon.so",
-                    lib.display()
-                );
+                bail!("a program linked statically with {} still needs librmon.so", lib.display());
             }
         }
         let version = Cmd::new("pkg-config")
@@ -235,9 +208,7 @@ pub fn cargo_c() -> Result<Verdict> {
         "capi = []",
     ];
     for line in wanted {
-        if !manifest
-            .lines()
-            .any(|known| known.split('#').next().unwrap_or_default().trim() == line)
+        if !manifest.lines().any(|known| known.split('#').next().unwrap_or_default().trim() == line)
         {
             bail!("Cargo.toml lacks {line:?}: cargo-c would make another SONAME or header");
         }
@@ -268,14 +239,8 @@ mod tests {
                 .next()
                 .map(str::to_string)
         };
-        assert_eq!(
-            prefix_of("lib").as_deref(),
-            Some("prefix=${pcfiledir}/../..")
-        );
-        assert_eq!(
-            prefix_of("/usr/lib/deep").as_deref(),
-            Some("prefix=${pcfiledir}/../../..")
-        );
+        assert_eq!(prefix_of("lib").as_deref(), Some("prefix=${pcfiledir}/../.."));
+        assert_eq!(prefix_of("/usr/lib/deep").as_deref(), Some("prefix=${pcfiledir}/../../.."));
         assert_eq!(prefix_of("/elsewhere/lib").as_deref(), Some("prefix=/usr"));
     }
 }

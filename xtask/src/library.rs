@@ -13,15 +13,7 @@ use crate::sh::{self, target_dir};
 pub const SONAME: &str = "librmon.so.0";
 
 /// What a program that links with librmon.a needs besides, as rustc says it; a test compares.
-pub const STATIC_LIBS: [&str; 7] = [
-    "-lgcc_s",
-    "-lutil",
-    "-lrt",
-    "-lpthread",
-    "-lm",
-    "-ldl",
-    "-lc",
-];
+pub const STATIC_LIBS: [&str; 7] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"];
 
 /// A built librmon.
 pub struct Library {
@@ -71,15 +63,10 @@ pub fn build() -> Result<Library> {
     ]);
     sh::say(format!("$ {}", cmd.line()));
     let messages = cmd.read()?;
-    let messages: Vec<Value> = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
-    let because = |reason: &'static str| {
-        messages
-            .iter()
-            .filter(move |message| message["reason"] == reason)
-    };
+    let messages: Vec<Value> =
+        messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let because =
+        |reason: &'static str| messages.iter().filter(move |message| message["reason"] == reason);
     let is_shared = |message: &&Value| {
         let kinds = message["target"]["crate_types"].as_array();
         kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"))
@@ -87,29 +74,19 @@ pub fn build() -> Result<Library> {
     let artifact = because("compiler-artifact")
         .find(is_shared)
         .context("cargo build named no shared library")?;
-    let package = artifact["package_id"]
-        .as_str()
-        .context("cargo build named no package")?;
+    let package = artifact["package_id"].as_str().context("cargo build named no package")?;
     let script = because("build-script-executed").find(|message| message["package_id"] == package);
     let out_dir = script
         .and_then(|script| script["out_dir"].as_str())
         .context("rmon's build script did not run")?;
     let file = |name: &str| {
-        let files = artifact["filenames"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str);
-        let found = files
-            .map(PathBuf::from)
-            .find(|file| file.file_name().is_some_and(|n| n == name));
+        let files =
+            artifact["filenames"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let found =
+            files.map(PathBuf::from).find(|file| file.file_name().is_some_and(|n| n == name));
         found.with_context(|| format!("cargo build made no {name}"))
     };
-    let version = package
-        .rsplit(['#', '@'])
-        .next()
-        .unwrap_or_default()
-        .to_string();
+    let version = package.rsplit(['#', '@']).next().unwrap_or_default().to_string();
     if version.split('.').count() != 3 {
         bail!("cannot tell rmon's version from {package}");
     }
@@ -139,10 +116,7 @@ pub fn native_static_libs() -> Result<Vec<String>> {
     if !outcome.success() {
         bail!("cargo rustc: {}", outcome.ending());
     }
-    let line = outcome
-        .text
-        .lines()
-        .find_map(|line| line.split("native-static-libs:").nth(1));
+    let line = outcome.text.lines().find_map(|line| line.split("native-static-libs:").nth(1));
     Ok(line
         .context("rustc printed no native-static-libs")?
         .split_whitespace()

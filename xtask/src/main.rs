@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         Command::Pythons(args) => pythons::run(args).map(done),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:?}");
+        eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
 }

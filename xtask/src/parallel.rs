@@ -6,9 +6,7 @@ use std::thread;
 /// The results of `body` on each item, in the items' order. As many threads work as the machine has
 /// cores.
 pub fn map<T: Sync, R: Send>(items: &[T], body: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let workers = thread::available_parallelism()
-        .map_or(1, |cores| cores.get())
-        .min(items.len());
+    let workers = thread::available_parallelism().map_or(1, |cores| cores.get()).min(items.len());
     let queue = Mutex::new(items.iter().enumerate());
     let mut results: Vec<(usize, R)> = thread::scope(|scope| {
         let work = || {
@@ -25,9 +23,7 @@ pub fn map<T: Sync, R: Send>(items: &[T], body: impl Fn(&T) -> R + Sync) -> Vec<
         threads
             .into_iter()
             .flat_map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })
             .collect()
     });

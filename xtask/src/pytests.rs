@@ -37,9 +37,7 @@ pub fn all(steps: &mut Steps, library: &Library, pythons: &[Python], only: bool)
     for python in pythons {
         let name = &python.name;
         if header {
-            steps.run(&format!("rmon_python.h: CPython {name}"), || {
-                header_compiles(python)
-            });
+            steps.run(&format!("rmon_python.h: CPython {name}"), || header_compiles(python));
         }
         let step = format!("Python tests: CPython {name}");
         match (header, runner.is_file()) {
@@ -51,9 +49,7 @@ pub fn all(steps: &mut Steps, library: &Library, pythons: &[Python], only: bool)
         }
     }
     let missing = SUPPORTED.filter(|minor| {
-        !pythons
-            .iter()
-            .any(|python| python.version.1 == *minor && !python.free_threaded)
+        !pythons.iter().any(|python| python.version.1 == *minor && !python.free_threaded)
     });
     for minor in missing.filter(|_| !only) {
         steps.skip("Python tests", &format!("CPython 3.{minor} not found"));
@@ -67,11 +63,7 @@ fn tests(python: &Python, library: &Library) -> Result<Verdict> {
     pythons::pip_install_once(&venv, &PACKAGES)?;
     let lib_dir = library.stage()?;
     let cmd = Cmd::new(venv.join("bin/python")).arg("c-tests/python/run.py");
-    let cmd = cmd
-        .arg("--include")
-        .arg(include_dir())
-        .arg("--lib")
-        .arg(lib_dir);
+    let cmd = cmd.arg("--include").arg(include_dir()).arg("--lib").arg(lib_dir);
     say(format!("$ {}", cmd.line()));
     let outcome = cmd.outcome(TIME_LIMIT)?;
     say(&outcome.text);
@@ -88,11 +80,7 @@ fn header_compiles(python: &Python) -> Result<Verdict> {
     let dir = fresh_dir("rmon_python")?;
     let mut compiled = 0;
     for standard in ["c11", "c++17"] {
-        let unit = dir.join(if standard == "c11" {
-            "unit.c"
-        } else {
-            "unit.cpp"
-        });
+        let unit = dir.join(if standard == "c11" { "unit.c" } else { "unit.cpp" });
         fs::write(&unit, UNIT)?;
         for toolchain in &toolchains {
             for limited in [None, Some("-DPy_LIMITED_API=0x03090000")] {

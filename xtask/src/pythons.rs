@@ -59,11 +59,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     for python in find_all() {
         let (major, minor, micro) = python.version;
-        println!(
-            "{:6} {major}.{minor}.{micro}  {}",
-            python.name,
-            python.exe.display()
-        );
+        println!("{:6} {major}.{minor}.{micro}  {}", python.name, python.exe.display());
     }
     Ok(())
 }
@@ -78,11 +74,7 @@ fn fetch() -> Result<()> {
     }
     // One that cannot be had must not keep the other out.
     let unpack = |version: &&str| {
-        Cmd::new("bash")
-            .arg(&script)
-            .arg(version)
-            .arg(fetched_dir().join(version))
-            .run()
+        Cmd::new("bash").arg(&script).arg(version).arg(fetched_dir().join(version)).run()
     };
     let results = FETCHED.iter().map(unpack).collect::<Vec<_>>();
     results.into_iter().collect()
@@ -130,24 +122,12 @@ print(sysconfig.get_paths()['include'], libs[0] if libs else '', sep='\\n')
         .read()
         .ok()?;
     let lines: Vec<&str> = answer.split('\n').collect();
-    let &[
-        implementation,
-        major,
-        minor,
-        micro,
-        free_threaded,
-        ensurepip,
-        include,
-        ref rest @ ..,
-    ] = lines.as_slice()
+    let &[implementation, major, minor, micro, free_threaded, ensurepip, include, ref rest @ ..] =
+        lines.as_slice()
     else {
         return None;
     };
-    let version = (
-        major.parse().ok()?,
-        minor.parse().ok()?,
-        micro.parse().ok()?,
-    );
+    let version = (major.parse().ok()?, minor.parse().ok()?, micro.parse().ok()?);
     let include = PathBuf::from(include);
     if implementation != "cpython"
         || version < (3, 9, 0)
@@ -163,10 +143,7 @@ print(sysconfig.get_paths()['include'], libs[0] if libs else '', sep='\\n')
         name: format!("{major}.{minor}{}", if free_threaded { "t" } else { "" }),
         free_threaded,
         include,
-        libpython: rest
-            .first()
-            .filter(|lib| !lib.is_empty())
-            .map(PathBuf::from),
+        libpython: rest.first().filter(|lib| !lib.is_empty()).map(PathBuf::from),
         has_ensurepip: ensurepip == "1",
     })
 }
@@ -175,9 +152,7 @@ print(sysconfig.get_paths()['include'], libs[0] if libs else '', sep='\\n')
 /// tells apart the environments of one interpreter. Its interpreter is `bin/python` in it; see
 /// [`pip_install`] for packages.
 pub fn venv(python: &Python, name: &str) -> Result<PathBuf> {
-    let dir = target_dir()
-        .join("venvs")
-        .join(format!("{name}-{}", python.name));
+    let dir = target_dir().join("venvs").join(format!("{name}-{}", python.name));
     let exe = dir.join("bin/python");
     let same = |p: Python| p.version == python.version && p.free_threaded == python.free_threaded;
     if exe.is_file() && inspect(&exe).is_some_and(same) {
@@ -188,16 +163,9 @@ pub fn venv(python: &Python, name: &str) -> Result<PathBuf> {
     }
     let make = Cmd::new(&python.exe).args(["-m", "venv"]);
     // Without ensurepip there is no pip to put in; pip_install then lends another interpreter's.
-    let make = if python.has_ensurepip {
-        make
-    } else {
-        make.arg("--without-pip")
-    };
+    let make = if python.has_ensurepip { make } else { make.arg("--without-pip") };
     make.arg(&dir).run().with_context(|| {
-        format!(
-            "cannot make a virtual environment for CPython {}",
-            python.name
-        )
+        format!("cannot make a virtual environment for CPython {}", python.name)
     })?;
     Ok(dir)
 }
@@ -205,18 +173,13 @@ pub fn venv(python: &Python, name: &str) -> Result<PathBuf> {
 /// Installs packages from PyPI (or folders) into a virtual environment made by [`venv`].
 pub fn pip_install(venv: &Path, args: &[&str]) -> Result<()> {
     let exe = venv.join("bin/python");
-    let own = Cmd::new(&exe)
-        .args(["-m", "pip", "--version"])
-        .read()
-        .is_ok();
+    let own = Cmd::new(&exe).args(["-m", "pip", "--version"]).read().is_ok();
     let pip = if own {
         Cmd::new(&exe).args(["-m", "pip"])
     } else {
         lent_pip()?.arg("--python").arg(&exe)
     };
-    pip.args(["install", "--quiet", "--disable-pip-version-check"])
-        .args(args)
-        .run()
+    pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(args).run()
 }
 
 /// [`pip_install`] for packages that, once there, are left as they are: does nothing the second
@@ -267,37 +230,21 @@ fn named() -> Vec<PathBuf> {
 fn unpacked() -> Vec<PathBuf> {
     FETCHED
         .iter()
-        .map(|version| {
-            fetched_dir()
-                .join(version)
-                .join("usr/bin")
-                .join(format!("python{version}"))
-        })
+        .map(|version| fetched_dir().join(version).join("usr/bin").join(format!("python{version}")))
         .collect()
 }
 
 /// pyenv's.
 fn pyenv() -> Vec<PathBuf> {
-    let versions = Cmd::new("pyenv")
-        .args(["versions", "--bare"])
-        .read()
-        .unwrap_or_default();
-    let wanted = versions
-        .lines()
-        .map(str::trim)
-        .filter(|version| !version.contains('/'));
+    let versions = Cmd::new("pyenv").args(["versions", "--bare"]).read().unwrap_or_default();
+    let wanted = versions.lines().map(str::trim).filter(|version| !version.contains('/'));
     let prefix = |version: &str| Cmd::new("pyenv").args(["prefix", version]).read().ok();
-    wanted
-        .filter_map(prefix)
-        .map(|dir| Path::new(&dir).join("bin/python"))
-        .collect()
+    wanted.filter_map(prefix).map(|dir| Path::new(&dir).join("bin/python")).collect()
 }
 
 /// Those on the PATH. A shim that hands over to no interpreter fails when asked, and so drops out.
 fn path() -> Vec<PathBuf> {
-    let names = SUPPORTED
-        .rev()
-        .map(|minor| format!("python3.{minor}"))
-        .chain(["python3".to_string()]);
+    let names =
+        SUPPORTED.rev().map(|minor| format!("python3.{minor}")).chain(["python3".to_string()]);
     names.filter_map(|name| crate::sh::which(&name)).collect()
 }

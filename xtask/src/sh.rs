@@ -25,9 +25,7 @@ thread_local! {
 pub fn root() -> PathBuf {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
-    manifest
-        .parent()
-        .map_or_else(|| manifest.clone(), Path::to_path_buf)
+    manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
 }
 
 /// Cargo's target folder; all that xtask makes goes below it.
@@ -53,11 +51,7 @@ pub fn logged<T>(log: &Path, body: impl FnOnce() -> Result<T>) -> Result<T> {
     if let Some(dir) = log.parent() {
         fs::create_dir_all(dir)?;
     }
-    let file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .open(log)?;
+    let file = OpenOptions::new().create(true).write(true).truncate(true).open(log)?;
     // Two descriptors of one open file share its position, so the programs' output and ours keep
     // their order.
     let before = LOG.replace(Some(file));
@@ -112,6 +106,8 @@ pub struct Outcome {
     pub text: String,
     /// True if it was ended because its time was over.
     pub timed_out: bool,
+    /// How long it took.
+    pub time: Duration,
 }
 
 impl Outcome {
@@ -145,12 +141,7 @@ impl Cmd {
         if let Some(paths) = library_path() {
             command.env("LD_LIBRARY_PATH", paths);
         }
-        Cmd {
-            command,
-            shown: vec![program.as_ref().to_owned()],
-            envs: Vec::new(),
-            quiet: false,
-        }
+        Cmd { command, shown: vec![program.as_ref().to_owned()], envs: Vec::new(), quiet: false }
     }
 
     /// Adds an argument.
@@ -168,8 +159,7 @@ impl Cmd {
     /// Sets an environment variable.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Cmd {
         self.command.env(&name, &value);
-        self.envs
-            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.envs.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -203,13 +193,9 @@ impl Cmd {
 
     /// The command line as one would type it.
     pub fn line(&self) -> String {
-        let envs = self
-            .envs
-            .iter()
-            .map(|(name, value)| format!("{}={}", name.display(), quoted(value)));
-        envs.chain(self.shown.iter().map(|word| quoted(word)))
-            .collect::<Vec<_>>()
-            .join(" ")
+        let envs =
+            self.envs.iter().map(|(name, value)| format!("{}={}", name.display(), quoted(value)));
+        envs.chain(self.shown.iter().map(|word| quoted(word))).collect::<Vec<_>>().join(" ")
     }
 
     fn echo(&self) {
@@ -227,10 +213,7 @@ impl Cmd {
         if let Some(file) = log {
             self.command.stdout(file.try_clone()?).stderr(file);
         }
-        let status = self
-            .command
-            .status()
-            .with_context(|| format!("cannot run {line}"))?;
+        let status = self.command.status().with_context(|| format!("cannot run {line}"))?;
         if !status.success() {
             bail!("{}: {line}", describe(status));
         }
@@ -241,10 +224,7 @@ impl Cmd {
     /// what it printed to the standard error, unless it ends with exit code 0.
     pub fn read(mut self) -> Result<String> {
         let line = self.line();
-        let output = self
-            .command
-            .output()
-            .with_context(|| format!("cannot run {line}"))?;
+        let output = self.command.output().with_context(|| format!("cannot run {line}"))?;
         if !output.status.success() {
             bail!(
                 "{}: {line}\n{}",
@@ -252,9 +232,7 @@ impl Cmd {
                 String::from_utf8_lossy(&output.stderr).trim_end()
             );
         }
-        Ok(String::from_utf8_lossy(&output.stdout)
-            .trim_end_matches('\n')
-            .to_string())
+        Ok(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_string())
     }
 
     /// Runs it silently for at most `limit`, then ends it with all that it started. How it ended is
@@ -286,22 +264,14 @@ impl Cmd {
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(20));
         };
+        let time = start.elapsed();
         // What it forked and left behind must not go on. There is nobody left, as a rule, and kill
         // says so.
         let group = format!("-{group}");
-        drop(
-            Command::new("kill")
-                .args(["-KILL", "--", &group])
-                .stderr(Stdio::null())
-                .status(),
-        );
+        drop(Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status());
         let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
         fs::remove_file(&path)?;
-        Ok(Outcome {
-            status,
-            text,
-            timed_out,
-        })
+        Ok(Outcome { status, text, timed_out, time })
     }
 }
 
@@ -320,11 +290,7 @@ fn output_file() -> Result<PathBuf> {
     let dir = target_dir().join("xtask").join("output");
     fs::create_dir_all(&dir)?;
     // Relaxed: the number need only differ from the others.
-    Ok(dir.join(format!(
-        "{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )))
+    Ok(dir.join(format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))))
 }
 
 /// How a program ended, in words.
@@ -355,22 +321,15 @@ mod tests {
 
     #[test]
     fn a_program_that_takes_too_long_is_ended() -> Result<()> {
-        let outcome = Cmd::new("sh")
-            .args(["-c", "echo begun; sleep 60"])
-            .outcome(SOON)?;
+        let outcome = Cmd::new("sh").args(["-c", "echo begun; sleep 60"]).outcome(SOON)?;
         assert!(outcome.timed_out && !outcome.success());
-        assert_eq!(
-            (outcome.text.trim(), outcome.ending().as_str()),
-            ("begun", "timed out")
-        );
+        assert_eq!((outcome.text.trim(), outcome.ending().as_str()), ("begun", "timed out"));
         Ok(())
     }
 
     #[test]
     fn what_a_program_leaves_behind_is_ended_too() -> Result<()> {
-        let outcome = Cmd::new("sh")
-            .args(["-c", "sleep 60 & echo $!"])
-            .outcome(SOON)?;
+        let outcome = Cmd::new("sh").args(["-c", "sleep 60 & echo $!"]).outcome(SOON)?;
         assert!(outcome.success());
         let process = Path::new("/proc").join(outcome.text.trim());
         let start = Instant::now();
@@ -385,36 +344,23 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_command_and_what_it_said() {
-        let error = Cmd::new("sh")
-            .args(["-c", "echo why >&2; exit 3"])
-            .env("A", "b c")
-            .read();
+        let error = Cmd::new("sh").args(["-c", "echo why >&2; exit 3"]).env("A", "b c").read();
         let text = error.map_err(|error| error.to_string()).unwrap_err();
-        assert_eq!(
-            text,
-            "exit code 3: A='b c' sh -c 'echo why >&2; exit 3'\nwhy"
-        );
+        assert_eq!(text, "exit code 3: A='b c' sh -c 'echo why >&2; exit 3'\nwhy");
     }
 
     #[test]
     fn a_logged_step_is_silent_and_keeps_its_order() -> Result<()> {
-        let log = target_dir()
-            .join("xtask")
-            .join(format!("log-test-{}", std::process::id()));
+        let log = target_dir().join("xtask").join(format!("log-test-{}", std::process::id()));
         logged(&log, || {
             say("before");
-            Cmd::new("sh")
-                .args(["-c", "echo out; echo err >&2"])
-                .run()?;
+            Cmd::new("sh").args(["-c", "echo out; echo err >&2"]).run()?;
             say("after");
             Ok(())
         })?;
         let text = fs::read_to_string(&log)?;
         fs::remove_file(&log)?;
-        assert_eq!(
-            text,
-            "before\n$ sh -c 'echo out; echo err >&2'\nout\nerr\nafter\n"
-        );
+        assert_eq!(text, "before\n$ sh -c 'echo out; echo err >&2'\nout\nerr\nafter\n");
         Ok(())
     }
 }

@@ -37,36 +37,18 @@ pub struct Steps {
 impl Steps {
     /// No step yet. `verbose`: output goes to the terminal at once.
     pub fn new(verbose: bool) -> Steps {
-        Steps {
-            verbose,
-            passed: 0,
-            skipped: Vec::new(),
-            failed: Vec::new(),
-        }
+        Steps { verbose, passed: 0, skipped: Vec::new(), failed: Vec::new() }
     }
 
     /// Runs one step; true unless it failed.
     pub fn run(&mut self, name: &str, body: impl FnOnce() -> Result<Verdict>) -> bool {
         let number = self.passed as usize + self.skipped.len() + self.failed.len() + 1;
-        print!(
-            "[{number:2}] {name} ...{}",
-            if self.verbose { "\n" } else { " " }
-        );
+        print!("[{number:2}] {name} ...{}", if self.verbose { "\n" } else { " " });
         drop(std::io::stdout().flush());
         let start = Instant::now();
-        let log = sh::target_dir()
-            .join("xtask/logs")
-            .join(format!("{number:02}.log"));
-        let result = if self.verbose {
-            body()
-        } else {
-            sh::logged(&log, body)
-        };
-        let head = if self.verbose {
-            format!("[{number:2}] {name}: ")
-        } else {
-            String::new()
-        };
+        let log = sh::target_dir().join("xtask/logs").join(format!("{number:02}.log"));
+        let result = if self.verbose { body() } else { sh::logged(&log, body) };
+        let head = if self.verbose { format!("[{number:2}] {name}: ") } else { String::new() };
         let seconds = start.elapsed().as_secs_f64();
         match result {
             Ok(Verdict::Passed(ref note)) if note.is_empty() => {
@@ -114,11 +96,7 @@ impl Steps {
             self.failed.len(),
             self.skipped.len()
         );
-        if self.failed.is_empty() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
+        if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 

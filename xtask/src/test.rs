@@ -56,17 +56,10 @@ fn rust(steps: &mut Steps, quick: bool) {
             passed()
         }
     };
-    steps.run("cargo fmt --check", cargo(&["fmt", "--all", "--check"]));
+    steps.run("cargo fmt --check", cargo(&["fmt", "--all", "--check", "--", "--files-with-diff"]));
     steps.run(
         "cargo clippy",
-        cargo(&[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]),
+        cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     );
     steps.run("cargo test", || {
         let cmd = sh::cargo().args([
@@ -95,9 +88,7 @@ fn rust(steps: &mut Steps, quick: bool) {
 /// configuration of everything.
 fn loom() -> Result<crate::steps::Verdict> {
     let cmd = sh::cargo().args(["test", "--release", "--package", "rmon", "--test", "loom"]);
-    cmd.env("RUSTFLAGS", "--cfg loom")
-        .env("CARGO_TARGET_DIR", target_dir().join("loom"))
-        .run()?;
+    cmd.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", target_dir().join("loom")).run()?;
     passed()
 }
 
@@ -122,12 +113,8 @@ fn with_library(
 ) -> Result<()> {
     steps.run("include/rmon.h is up to date", || bless::check(library));
     steps.run("exports: own names only", || exports::own_names(library));
-    steps.run("exports: none of CPython's", || {
-        exports::none_of_python(library, pythons)
-    });
-    steps.run("exports: SONAME and needs", || {
-        exports::dynamic_section(library)
-    });
+    steps.run("exports: none of CPython's", || exports::none_of_python(library, pythons));
+    steps.run("exports: SONAME and needs", || exports::dynamic_section(library));
     headers::all(steps, library, quick)?;
     c_tests::all(steps, library, &[], quick)?;
     if quick {
@@ -143,9 +130,5 @@ fn with_library(
 
 fn names(pythons: &[Python]) -> String {
     let names: Vec<&str> = pythons.iter().map(|python| python.name.as_str()).collect();
-    if names.is_empty() {
-        "none".to_string()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "none".to_string() } else { names.join(", ") }
 }

@@ -66,9 +66,7 @@ pub fn all(steps: &mut Steps, library: &Library, names: &[String]) -> Result<()>
         lib_dir: &lib_dir,
         out_dir: &out_dir,
     };
-    steps.run("valgrind: planted faults are found", || {
-        planted(&variant("c11"))
-    });
+    steps.run("valgrind: planted faults are found", || planted(&variant("c11")));
     if !c_tests::folder().join("programs.txt").is_file() {
         steps.skip("valgrind: c-tests", "c-tests/programs.txt is not there");
         return Ok(());
@@ -105,10 +103,7 @@ fn checked(program: Cmd) -> Result<Outcome> {
     if suppressions.is_file() {
         options.push(format!("--suppressions={}", suppressions.display()));
     }
-    program
-        .under("valgrind", &options)
-        .env("RMON_TEST_PERCENT", "5")
-        .outcome(TIME_LIMIT)
+    program.under("valgrind", &options).env("RMON_TEST_PERCENT", "5").outcome(TIME_LIMIT)
 }
 
 /// A program that does nothing wrong passes; the same program with a fault asked for by its
@@ -116,24 +111,13 @@ fn checked(program: Cmd) -> Result<Outcome> {
 fn planted(variant: &Variant) -> Result<Verdict> {
     let exe = c_tests::build(&Program::unlisted(c_tests::NOT_TESTS[0]), variant)
         .context("cannot build the planted fault")?;
-    let faults = [
-        ("none", 0),
-        ("use-after-free", FOUND),
-        ("write-in-librmon", FOUND),
-        ("leak", FOUND),
-    ];
+    let faults =
+        [("none", 0), ("use-after-free", FOUND), ("write-in-librmon", FOUND), ("leak", FOUND)];
     for (fault, expected) in faults {
         let outcome = checked(c_tests::prepared(&exe, variant.lib_dir).arg(fault))?;
-        say(format!(
-            "--- {fault}: {}\n{}",
-            outcome.ending(),
-            outcome.text
-        ));
+        say(format!("--- {fault}: {}\n{}", outcome.ending(), outcome.text));
         if outcome.status.code() != Some(expected) {
-            bail!(
-                "planted fault {fault:?}: {} instead of exit code {expected}",
-                outcome.ending()
-            );
+            bail!("planted fault {fault:?}: {} instead of exit code {expected}", outcome.ending());
         }
     }
     passed_with(format!("{} faults", faults.len() - 1))
