@@ -429,58 +429,65 @@ static void thousands_of_short_threads_fire(void)
 
 /* --- the end of a thread --- */
 
-static int end_calls;
+enum { END_ROUNDS = 4 };
+
+static int end_calls[END_ROUNDS];       /* by round: 0 while the thread runs, then the rounds of destructors */
 static struct states end_states;
 
-static void fire_at_the_end(void *unused)
+static int count_end(void *user_data, const rmon_event *event)
 {
-    (void)unused;
+    (void)user_data;
+    __atomic_add_fetch(&end_calls[event->offset % END_ROUNDS], 1, __ATOMIC_SEQ_CST);
+    return RMON_CONTINUE;
+}
+
+/* The offset tells the round. */
+static void fire_in_round(void *round)
+{
+    int32_t offset = (int32_t)(uintptr_t)round;
+    int status;
     CHECK_EQ(rmon_enter_scope(end_states.states, &end_states.version, types, TYPES), RMON_OK);
-    CHECK_EQ(rmon_fire_line(&end_states.states[1], &codes[0], 1, 1), RMON_OK);
+    CHECK_EQ(rmon_fire_line(&end_states.states[1], &codes[0], offset, 1), RMON_OK);
     CHECK_EQ(rmon_register_callback(4, RMON_EVENT_JUMP, NULL, NULL, NULL), RMON_OK);
-    CHECK_EQ(rmon_synchronize(), RMON_OK);
+    status = rmon_synchronize();
+    CHECK(status == RMON_OK || offset > 1);
 }
 
 static pthread_key_t early_key, late_key;
 
 /* A destructor may set its key again: it is then called once more, after everybody else's. */
-static void fire_and_come_again(void *value)
+static void fire_and_come_again(void *round)
 {
-    uintptr_t again = (uintptr_t)value;
-    fire_at_the_end(NULL);
-    if (again > 1)
-        CHECK_EQ(pthread_setspecific(early_key, (void *)(again - 1)), 0);
+    fire_in_round(round);
+    if ((uintptr_t)round + 1 < END_ROUNDS)
+        CHECK_EQ(pthread_setspecific(early_key, (void *)((uintptr_t)round + 1)), 0);
 }
 
-static int count_end(void *user_data, const rmon_event *event)
+static void *end_with_keys(void *fires_before)
 {
-    (void)event;
-    __atomic_add_fetch((int *)user_data, 1, __ATOMIC_SEQ_CST);
-    return RMON_CONTINUE;
-}
-
-static void *end_with_keys(void *argument)
-{
-    if (argument != NULL)
-        fire_at_the_end(NULL);      /* so that the library knew the thread before */
-    CHECK_EQ(pthread_setspecific(early_key, (void *)(uintptr_t)3), 0);
+    if (fires_before != NULL)
+        fire_in_round((void *)(uintptr_t)0);
+    CHECK_EQ(pthread_setspecific(early_key, (void *)(uintptr_t)1), 0);
     CHECK_EQ(pthread_setspecific(late_key, (void *)(uintptr_t)1), 0);
     return NULL;
 }
 
-static void a_thread_may_fire_from_the_destructor_of_a_key(void)
+/* What destructors that come again fire may be lost, when the library has let go of the thread, but does no harm. */
+static void a_thread_may_fire_from_the_destructors_of_keys(void)
 {
     int i, count = check_scaled(200);
-    end_calls = 0;
     tool_opens(2);
-    CHECK_EQ(rmon_register_callback(2, RMON_EVENT_LINE, count_end, &end_calls, NULL), RMON_OK);
+    CHECK_EQ(rmon_register_callback(2, RMON_EVENT_LINE, count_end, NULL, NULL), RMON_OK);
     CHECK_EQ(rmon_set_events(2, SET(RMON_EVENT_LINE)), RMON_OK);
-    CHECK_EQ(pthread_key_create(&late_key, fire_at_the_end), 0);
+    CHECK_EQ(pthread_key_create(&late_key, fire_in_round), 0);
     for (i = 0; i < count; i++) {
-        int first = i & 1;
-        flag_set(&end_calls, 0);
-        thread_join(thread_start(end_with_keys, first ? &end_calls : NULL));
-        CHECK_EQ(flag_get(&end_calls), 4 + first);
+        int fires_before = i & 1;
+        memset(end_calls, 0, sizeof end_calls);
+        thread_join(thread_start(end_with_keys, fires_before ? &codes[0] : NULL));
+        CHECK_EQ(end_calls[0], fires_before);
+        CHECK_EQ(end_calls[1], 2);
+        CHECK(end_calls[2] <= 1);
+        CHECK(end_calls[3] <= 1);
     }
     CHECK_EQ(pthread_key_delete(late_key), 0);
     CHECK_EQ(rmon_free_tool_id(2), RMON_OK);
@@ -497,6 +504,6 @@ int main(void)
     RUN(after_synchronize_destroy_has_run);
     RUN(threads_make_and_release_codes);
     RUN(thousands_of_short_threads_fire);
-    RUN(a_thread_may_fire_from_the_destructor_of_a_key);
+    RUN(a_thread_may_fire_from_the_destructors_of_keys);
     return check_result();
 }

@@ -241,9 +241,7 @@ RMON_PYTHON_SLOW_ void *rmon_python_current_exception(void *user_data)
     if (!rmon_python_is_attached() || !PyErr_Occurred())
         return NULL;
     raised = rmon_python_take_raised();
-    Py_XINCREF(raised);
-    rmon_python_put_raised(raised);
-    Py_XDECREF(raised); /* the interpreter holds it */
+    rmon_python_put_raised(raised); /* which holds it from here on */
     return raised;
 }
 

@@ -37,13 +37,15 @@ struct Batch {
 #[derive(Default)]
 struct Pending {
     batches: Vec<Batch>,
+    /// How many threads are running jobs that they took.
+    running: usize,
 }
 
 // SAFETY: the pointers in `waiting` are compared, and followed only through the list of threads,
 // under the lock that this value lies in.
 unsafe impl Send for Pending {}
 
-static PENDING: Mutex<Pending> = Mutex::new(Pending { batches: Vec::new() });
+static PENDING: Mutex<Pending> = Mutex::new(Pending { batches: Vec::new(), running: 0 });
 
 /// Who is inside now. The lock is held.
 fn inside() -> Vec<Inside> {
@@ -75,6 +77,8 @@ impl Pending {
 /// unpublished. The registry's lock is not held.
 pub fn defer(jobs: Vec<Job>) {
     if jobs.is_empty() {
+        // Nothing new, but somebody may have left who was waited for.
+        collect();
         return;
     }
     barrier();
@@ -102,7 +106,10 @@ pub fn collect() {
         let entered = current.is_idle() || (!current.is_inside() && current.register());
         if entered {
             current.enter();
+            // What was delivered last on this thread may be dead.
+            current.set_code(core::ptr::null_mut());
         }
+        pending.running += 1;
         drop(pending);
         for job in ready {
             // A panic in a job is a fault of its author's; there is nobody to tell.
@@ -112,6 +119,8 @@ pub fn collect() {
             current.leave();
             current.take_change();
         }
+        let mut pending = PENDING.lock();
+        pending.running = pending.running.saturating_sub(1);
     }
 }
 
@@ -137,6 +146,12 @@ pub fn synchronize() -> bool {
         drop(pending);
     }
     collect();
+    // A thread that was waited for may have taken the jobs itself, and be running them.
+    round = 0;
+    while PENDING.lock().running != 0 {
+        pause(round);
+        round = round.saturating_add(1);
+    }
     true
 }
 
@@ -186,6 +201,7 @@ pub unsafe fn keep_only_this_thread() {
     current.unlink_all_others();
     // SAFETY: this thread holds the lock.
     let pending = unsafe { &mut *PENDING.data_ptr() };
+    pending.running = 0; // others run none; this thread's own count saturates
     for batch in &mut pending.batches {
         batch.waiting.retain(|waiting| waiting.record == current.address());
     }

@@ -20,6 +20,7 @@ pub fn release_library() -> PathBuf {
 }
 
 /// The output of a program of binutils.
+#[allow(dead_code, reason = "each test uses what it needs of this module")]
 pub fn output(program: &str, arguments: &[&str], file: &std::path::Path) -> String {
     let output = Command::new(program)
         .args(arguments)
