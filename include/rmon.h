@@ -823,8 +823,8 @@ int rmon_get_local_events(int tool_id, void *code, uint32_t *event_set);
  * `code` is any address but NULL; it is not followed. What is set for it lasts until it is changed,
  * the tool is cleared, or the code dies: rmon_code_release of the last reference, or
  * rmon_code_forget for a code that rmon did not make.
- * Returns RMON_OK, or RMON_ERR_NULL, RMON_ERR_INVALID_TOOL, RMON_ERR_INVALID_EVENT_SET (a bit that
- * is no event), RMON_ERR_NOT_INDEPENDENT, RMON_ERR_INVALID_EVENT_SET (an event that is not local),
+ * Returns RMON_OK, or RMON_ERR_NULL, RMON_ERR_INVALID_TOOL, RMON_ERR_NOT_INDEPENDENT,
+ * RMON_ERR_INVALID_EVENT_SET (a bit that is no event, or an event that is not local),
  * RMON_ERR_TOOL_NOT_IN_USE or RMON_ERR_NO_MEMORY, checked in this order.
  * (sys.monitoring.set_local_events)
  */

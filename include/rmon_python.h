@@ -50,12 +50,12 @@ extern "C" {
 #ifndef RMON_DISABLED
 
 #if defined(__GNUC__) || defined(__clang__)
-#define RMON_PYTHON_SLOW_ __attribute__((noinline, unused)) static
+#define RMON_PYTHON_SLOW_ __attribute__((cold)) static inline
 #define RMON_PYTHON_THREAD_LOCAL_ __thread
 #define RMON_PYTHON_LOAD_(variable) __atomic_load_n(&(variable), __ATOMIC_ACQUIRE)
 #define RMON_PYTHON_STORE_(variable, value) __atomic_store_n(&(variable), (value), __ATOMIC_RELEASE)
 #else /* MSVC: volatile accesses are acquire and release there */
-#define RMON_PYTHON_SLOW_ __declspec(noinline) static
+#define RMON_PYTHON_SLOW_ static inline
 #define RMON_PYTHON_THREAD_LOCAL_ __declspec(thread)
 #define RMON_PYTHON_LOAD_(variable) (variable)
 #define RMON_PYTHON_STORE_(variable, value) ((variable) = (value))

@@ -383,10 +383,10 @@ unsafe fn answered(
     }
     let status = match answer {
         ..=-1 => answer,
-        // A tool that cleared itself has no more locations to disable.
-        DISABLE if !change.cleared(told.tool_id) => {
+        DISABLE => {
+            let cleared = change.cleared(told.tool_id);
             // SAFETY: the caller's promise.
-            unsafe { carry_out_disable(state, told, asked, entry) }
+            unsafe { carry_out_disable(state, told, asked, entry, cleared) }
         }
         _ => 0,
     };
@@ -404,6 +404,7 @@ unsafe fn carry_out_disable(
     told: &FiredEvent,
     asked: u8,
     entry: Entry,
+    cleared: bool,
 ) -> c_int {
     let (Ok(tool), Ok(fired), Ok(asked)) = (
         ToolId::new(told.tool_id.into()),
@@ -416,6 +417,9 @@ unsafe fn carry_out_disable(
         // If even this fails, the callback stays, and the emitter is told all the same.
         let _ = contained(|| registry::unregister_if(tool, asked, entry));
         return Error::CannotDisable.status();
+    }
+    if cleared {
+        return 0; // a tool that cleared itself has no more locations to disable
     }
     // A BRANCH fire that went to BRANCH_RIGHT's callback has both directions at this location.
     let event = if fired == Event::Branch { fired } else { asked };

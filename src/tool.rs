@@ -8,6 +8,7 @@ use std::ffi::CString;
 
 use crate::event::{EVENT_COUNT, Event, EventSet};
 use crate::status::{Error, Result};
+use crate::sync::reclaim;
 use crate::sync::slot::{Backing, Entry, Slot};
 
 /// How many tools there can be; ids are below it.
@@ -184,7 +185,7 @@ impl Drop for Candidate {
     fn drop(&mut self) {
         if let Some(destroy) = self.destroy.take() {
             // SAFETY: promised in `new`; `register` takes `destroy` out.
-            unsafe { destroy(self.user_data) };
+            reclaim::run_inside(|| unsafe { destroy(self.user_data) });
         }
     }
 }

@@ -5,7 +5,7 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 
 use super::{event_set, not_null, status};
-use crate::event::Event;
+use crate::event::{Event, EventSet};
 use crate::registry;
 use crate::status::{Error, Result, contained};
 use crate::tool::{Candidate, FiredEvent, ToolId};
@@ -161,8 +161,8 @@ pub unsafe extern "C" fn rmon_get_local_events(
 /// `code` is any address but NULL; it is not followed. What is set for it lasts until it is changed,
 /// the tool is cleared, or the code dies: rmon_code_release of the last reference, or
 /// rmon_code_forget for a code that rmon did not make.
-/// Returns RMON_OK, or RMON_ERR_NULL, RMON_ERR_INVALID_TOOL, RMON_ERR_INVALID_EVENT_SET (a bit that
-/// is no event), RMON_ERR_NOT_INDEPENDENT, RMON_ERR_INVALID_EVENT_SET (an event that is not local),
+/// Returns RMON_OK, or RMON_ERR_NULL, RMON_ERR_INVALID_TOOL, RMON_ERR_NOT_INDEPENDENT,
+/// RMON_ERR_INVALID_EVENT_SET (a bit that is no event, or an event that is not local),
 /// RMON_ERR_TOOL_NOT_IN_USE or RMON_ERR_NO_MEMORY, checked in this order.
 /// (sys.monitoring.set_local_events)
 #[unsafe(no_mangle)]
@@ -174,6 +174,8 @@ pub extern "C" fn rmon_set_local_events(
     status(|| {
         let code = not_null(code)?;
         let tool = ToolId::new(tool_id)?;
+        // The ancillary rule comes first here, as in CPython.
+        EventSet::from_bits_retain(event_set).normalised()?;
         registry::set_local_events(tool, code, self::event_set(event_set)?)
     })
 }

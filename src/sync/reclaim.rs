@@ -124,6 +124,21 @@ pub fn collect() {
     }
 }
 
+/// Runs a job now, as being inside.
+pub fn run_inside(job: impl FnOnce()) {
+    let current = thread::current();
+    let entered = current.is_idle() || (!current.is_inside() && current.register());
+    if entered {
+        current.enter();
+        current.set_code(core::ptr::null_mut());
+    }
+    job();
+    if entered {
+        current.leave();
+        current.take_change();
+    }
+}
+
 /// Waits until every thread that is inside now has been outside, then runs what was deferred before.
 /// False, without waiting, when called from inside.
 pub fn synchronize() -> bool {

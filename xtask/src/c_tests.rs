@@ -222,8 +222,7 @@ fn counted(programs: usize) -> String {
 /// Builds and runs programs in one variant.
 fn build_and_run(programs: &[Program], variant: &Variant) -> Result<Verdict> {
     let results = parallel::map(programs, |program| {
-        let outcome = build(program, variant)
-            .and_then(|exe| prepared(&exe, variant.lib_dir).outcome(TIME_LIMIT));
+        let outcome = build(program, variant).and_then(|exe| Cmd::new(exe).outcome(TIME_LIMIT));
         (program.name.clone(), outcome)
     });
     judge(results, |outcome| outcome.success())
@@ -265,11 +264,6 @@ pub fn judge(
         format!(", cannot run here: {}", cannot.join(", "))
     };
     passed_with(format!("{}{note}", counted(total - cannot.len())))
-}
-
-/// The command that runs a program with what it may need to know.
-pub fn prepared(exe: &Path, lib_dir: &Path) -> Cmd {
-    Cmd::new(exe).env("RMON_LIBRARY", lib_dir.join(library::SONAME))
 }
 
 /// Compiles and links a program; returns its path.

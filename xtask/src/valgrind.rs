@@ -75,8 +75,7 @@ pub fn all(steps: &mut Steps, library: &Library, names: &[String]) -> Result<()>
         let programs = c_tests::programs(names)?;
         let results = parallel::map(&programs, |program| {
             let variant = variant(if program.is_cxx() { "c++11" } else { "c11" });
-            let outcome = c_tests::build(program, &variant)
-                .and_then(|exe| checked(c_tests::prepared(&exe, &lib_dir)));
+            let outcome = c_tests::build(program, &variant).and_then(|exe| checked(Cmd::new(exe)));
             (program.name.clone(), outcome)
         });
         c_tests::judge(results, Outcome::success)
@@ -114,7 +113,7 @@ fn planted(variant: &Variant) -> Result<Verdict> {
     let faults =
         [("none", 0), ("use-after-free", FOUND), ("write-in-librmon", FOUND), ("leak", FOUND)];
     for (fault, expected) in faults {
-        let outcome = checked(c_tests::prepared(&exe, variant.lib_dir).arg(fault))?;
+        let outcome = checked(Cmd::new(&exe).arg(fault))?;
         say(format!("--- {fault}: {}\n{}", outcome.ending(), outcome.text));
         if outcome.status.code() != Some(expected) {
             bail!("planted fault {fault:?}: {} instead of exit code {expected}", outcome.ending());
