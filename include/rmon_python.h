@@ -50,12 +50,10 @@ extern "C" {
 #ifndef RMON_DISABLED
 
 #if defined(__GNUC__) || defined(__clang__)
-#define RMON_PYTHON_SLOW_ __attribute__((cold)) static inline
 #define RMON_PYTHON_THREAD_LOCAL_ __thread
 #define RMON_PYTHON_LOAD_(variable) __atomic_load_n(&(variable), __ATOMIC_ACQUIRE)
 #define RMON_PYTHON_STORE_(variable, value) __atomic_store_n(&(variable), (value), __ATOMIC_RELEASE)
 #else /* MSVC: volatile accesses are acquire and release there */
-#define RMON_PYTHON_SLOW_ static inline
 #define RMON_PYTHON_THREAD_LOCAL_ __declspec(thread)
 #define RMON_PYTHON_LOAD_(variable) (variable)
 #define RMON_PYTHON_STORE_(variable, value) ((variable) = (value))
@@ -68,7 +66,7 @@ extern "C" {
 #endif
 
 /* Takes the current exception away from the interpreter; NULL if there is none. The caller owns it. */
-RMON_PYTHON_SLOW_ PyObject *rmon_python_take_raised(void)
+static inline PyObject *rmon_python_take_raised(void)
 {
 #ifdef RMON_PYTHON_HAS_RAISED_
     return PyErr_GetRaisedException();
@@ -87,7 +85,7 @@ RMON_PYTHON_SLOW_ PyObject *rmon_python_take_raised(void)
 }
 
 /* Makes `raised`, which is taken over, the current exception, or with NULL none. */
-RMON_PYTHON_SLOW_ void rmon_python_put_raised(PyObject *raised)
+static inline void rmon_python_put_raised(PyObject *raised)
 {
 #ifdef RMON_PYTHON_HAS_RAISED_
     PyErr_SetRaisedException(raised);
@@ -162,7 +160,7 @@ static inline void rmon_python_set_error(int status, int event)
 }
 
 /* Ends a call that failed: its exception is set, with `raised` (or NULL), which is taken over, below it. */
-RMON_PYTHON_SLOW_ int rmon_python_failed(int status, int event, PyObject *raised)
+static inline int rmon_python_failed(int status, int event, PyObject *raised)
 {
     rmon_python_set_error(status, event);
     if (raised != NULL) {
@@ -234,7 +232,7 @@ static inline int rmon_python_is_attached(void)
 }
 
 /* rmon_host.current_exception */
-RMON_PYTHON_SLOW_ void *rmon_python_current_exception(void *user_data)
+static inline void *rmon_python_current_exception(void *user_data)
 {
     PyObject *raised;
     (void)user_data;
@@ -246,7 +244,7 @@ RMON_PYTHON_SLOW_ void *rmon_python_current_exception(void *user_data)
 }
 
 /* rmon_host.describe: code objects, while their events are delivered. The texts live as long as the code object. */
-RMON_PYTHON_SLOW_ int rmon_python_describe(void *user_data, void *code, int firing, rmon_code_info *out)
+static inline int rmon_python_describe(void *user_data, void *code, int firing, rmon_code_info *out)
 {
     const PyCodeObject *object = (const PyCodeObject *)code;
     const char *name, *qualname, *filename;
@@ -304,7 +302,7 @@ static inline const rmon_python_shared *rmon_python_share(const rmon_python_shar
 }
 
 /* Called by this extension's first active fire, without an exception set, and leaves none. Twice does no harm. */
-RMON_PYTHON_SLOW_ PyObject **(*rmon_python_set_up(void))(void)
+static inline PyObject **(*rmon_python_set_up(void))(void)
 {
     static const rmon_python_shared own = {
         sizeof(rmon_python_shared),
@@ -402,7 +400,7 @@ static inline int rmon_python_call_noting(int event, rmon_state *state, PyObject
 }
 
 /* Fires an event whose state is active. */
-RMON_PYTHON_SLOW_ int rmon_python_fire_active(int event, rmon_state *state, PyObject *code, int32_t offset,
+static inline int rmon_python_fire_active(int event, rmon_state *state, PyObject *code, int32_t offset,
                                               PyObject *object, PyObject *arg0, int32_t number)
 {
     PyObject *raised, *stop = NULL;
@@ -431,7 +429,7 @@ RMON_PYTHON_SLOW_ int rmon_python_fire_active(int event, rmon_state *state, PyOb
 }
 
 /* The same for the events that have a target. */
-RMON_PYTHON_SLOW_ int rmon_python_fire_target(int event, rmon_state *state, PyObject *code, int32_t offset,
+static inline int rmon_python_fire_target(int event, rmon_state *state, PyObject *code, int32_t offset,
                                               PyObject *target)
 {
     if (target != NULL && PyLong_Check(target)) {
@@ -444,7 +442,7 @@ RMON_PYTHON_SLOW_ int rmon_python_fire_target(int event, rmon_state *state, PyOb
 }
 
 /* A scope that could not be entered. */
-RMON_PYTHON_SLOW_ int rmon_python_enter_failed(int status, const uint8_t *event_types, Py_ssize_t length)
+static inline int rmon_python_enter_failed(int status, const uint8_t *event_types, Py_ssize_t length)
 {
     PyObject *raised = PyErr_Occurred() ? rmon_python_take_raised() : NULL;
     Py_ssize_t i = 0;
@@ -622,7 +620,7 @@ static inline int rmon_python_fire_py_throw(rmon_state *state, PyObject *code, i
 
 /* The offset of the first position on a line of the code; 0 if it has none, or only far inside a large function.
  * (A later version reads the whole table. Before 3.11 Cython's code objects have none, nor has a module's code.) */
-RMON_PYTHON_SLOW_ int32_t rmon_cython_offset_of_line(PyObject *code, int32_t line)
+static inline int32_t rmon_cython_offset_of_line(PyObject *code, int32_t line)
 {
 #if PY_VERSION_HEX >= 0x030B0000 && !defined(Py_LIMITED_API)
     enum { FAR = 2 * 128 }; /* each look-up walks the table from its start */
@@ -642,7 +640,7 @@ RMON_PYTHON_SLOW_ int32_t rmon_cython_offset_of_line(PyObject *code, int32_t lin
     return 0;
 }
 
-RMON_PYTHON_SLOW_ int rmon_cython_fire_exception(int event, rmon_state *state, PyObject *code, int32_t offset)
+static inline int rmon_cython_fire_exception(int event, rmon_state *state, PyObject *code, int32_t offset)
 {
     int status, is_end = !PyErr_Occurred();
     if (is_end)

@@ -220,6 +220,8 @@ impl Model {
             return Err(status::NULL);
         }
         let tool = tool_id(tool)?;
+        // Here, as in CPython, the ancillary rule comes before the check of the bits.
+        meant(wish & ALL)?;
         let events = meant(wish)?;
         if events & !LOCAL != 0 {
             return Err(status::INVALID_EVENT_SET);
@@ -241,7 +243,10 @@ impl Model {
                 Ok(())
             }
             (tool, event) => {
-                self.destroy(callback); // at once: nobody can be in it
+                // At once: nobody can be in it. It counts as being inside all the same.
+                let inside = std::mem::replace(&mut self.inside, true);
+                self.destroy(callback);
+                self.inside = inside;
                 tool?;
                 event?;
                 Ok(())
@@ -385,8 +390,7 @@ impl Model {
                 status = answer;
                 break;
             }
-            // A tool that cleared itself has no more locations to disable.
-            if answer == DISABLE && !self.cleared.contains(&tool) {
+            if answer == DISABLE {
                 if LOCAL & set(event) == 0 {
                     let registered = self.tools[tool].callbacks.get(&asked);
                     if registered.is_some_and(|registered| registered.number == callback.number) {
@@ -397,11 +401,15 @@ impl Model {
                     status = status::CANNOT_DISABLE;
                     break;
                 }
+                // A tool that cleared itself has no more locations to disable.
+                let cleared = self.cleared.contains(&tool);
                 // A callback for BRANCH hears of both directions, and means both; so does a fire of it.
                 for event in controlling(if event == BRANCH { BRANCH } else { asked }) {
-                    self.disabled.insert((tool, code, *event, location));
+                    if !cleared {
+                        self.disabled.insert((tool, code, *event, location));
+                    }
                 }
-                if own {
+                if own && !cleared {
                     self.arrays[array].active[state].remove(&tool);
                 }
             }
