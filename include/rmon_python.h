@@ -53,7 +53,7 @@ extern "C" {
 #define RMON_PYTHON_THREAD_LOCAL_ __thread
 #define RMON_PYTHON_LOAD_(variable) __atomic_load_n(&(variable), __ATOMIC_ACQUIRE)
 #define RMON_PYTHON_STORE_(variable, value) __atomic_store_n(&(variable), (value), __ATOMIC_RELEASE)
-#else /* MSVC: volatile accesses are acquire and release there */
+#else /* MSVC, for whom accesses to volatile variables acquire and release */
 #define RMON_PYTHON_THREAD_LOCAL_ __declspec(thread)
 #define RMON_PYTHON_LOAD_(variable) (variable)
 #define RMON_PYTHON_STORE_(variable, value) ((variable) = (value))
@@ -192,7 +192,8 @@ static inline int rmon_python_event_number(int event)
 #else
     int old = PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030E0000;
 #endif
-    return old && event > RMON_EVENT_BRANCH_RIGHT ? event - 1 : event; /* 3.12 and 3.13 know one kind of branch only */
+    /* 3.12 and 3.13 know one kind of branch only. */
+    return old && event > RMON_EVENT_BRANCH_RIGHT ? event - 1 : event;
 }
 
 /* The host: what only Python can tell rmon. The limited API has no means for it: there, rmon_code_describe knows none
@@ -279,8 +280,8 @@ typedef struct rmon_python_shared {
     rmon_host host;
 } rmon_python_shared;
 
-static PyObject **(*rmon_python_note)(void); /* the first one's; NULL before this extension's first active fire */
-static PyObject *rmon_python_missing;        /* sys.monitoring.MISSING, borrowed: it never dies. NULL below 3.12 */
+static PyObject **(*volatile rmon_python_note)(void); /* of the first one; NULL before this one's first active fire */
+static PyObject *volatile rmon_python_missing;        /* sys.monitoring.MISSING, which never dies; NULL below 3.12 */
 
 /* This extension's functions, or those that another one has left in the interpreter. */
 static inline const rmon_python_shared *rmon_python_share(const rmon_python_shared *own)
@@ -323,8 +324,8 @@ static inline PyObject **(*rmon_python_set_up(void))(void)
 
 /* The fire */
 
-/* The only place that knows the library's fire functions. Jumps and branches have an object for a target here, and only
- * if there is none, a number. */
+/* The only place that knows the library's fire functions. Jumps and branches have an object for a target here, or, if
+ * there is none, a number. */
 static inline int rmon_python_call(int event, rmon_state *state, void *code, int32_t offset, void *object, void *arg0,
                                    int32_t number)
 {
@@ -401,7 +402,7 @@ static inline int rmon_python_call_noting(int event, rmon_state *state, PyObject
 
 /* Fires an event whose state is active. */
 static inline int rmon_python_fire_active(int event, rmon_state *state, PyObject *code, int32_t offset,
-                                              PyObject *object, PyObject *arg0, int32_t number)
+                                          PyObject *object, PyObject *arg0, int32_t number)
 {
     PyObject *raised, *stop = NULL;
     int status;
@@ -430,7 +431,7 @@ static inline int rmon_python_fire_active(int event, rmon_state *state, PyObject
 
 /* The same for the events that have a target. */
 static inline int rmon_python_fire_target(int event, rmon_state *state, PyObject *code, int32_t offset,
-                                              PyObject *target)
+                                          PyObject *target)
 {
     if (target != NULL && PyLong_Check(target)) {
         int overflow;
@@ -591,11 +592,11 @@ static inline int rmon_python_fire_py_throw(rmon_state *state, PyObject *code, i
 /* ---- Cython ---- */
 
 /* What its code generator (3.1 to 3.3) passes, and what becomes of it:
- *   - As an offset, the position's index in the code object's table: twice that is the byte offset to which co_lines()
- *     and co_positions() give that position.
+ *   - As an offset, the position's index in the code object's table. Twice that is the byte offset at which
+ *     co_lines() and co_positions() have it.
  *   - As RAISE's offset, the line. It becomes the offset of the first position on that line, where there is one.
- *   - RAISE and PY_UNWIND without an exception, where __next__ raises StopIteration: its code only returns NULL then. The
- *     events get a StopIteration, and afterwards none is set.
+ *   - RAISE and PY_UNWIND without an exception, where __next__ raises StopIteration: its code then only returns NULL.
+ *     The events get a StopIteration, and afterwards none is set.
  *   - For PY_YIELD, the state of PY_RETURN, after a test of its own of PY_YIELD's. So the state is not looked at.
  *   - PyMonitoring_ExitScope more often than PyMonitoring_EnterScope, or less: it does nothing here.
  *   - PY_RESUME with an exception set (a generator's throw): as for every event, it is set again afterwards.
@@ -604,6 +605,11 @@ static inline int rmon_python_fire_py_throw(rmon_state *state, PyObject *code, i
 /* By default Cython has monitoring on 3.13 and newer, and line events only where told to. Its code decides on that
  * before a header comes that is included from the inside, and after one that is included from the outside. */
 #if !defined(Py_LIMITED_API) && !defined(CYTHON_LIMITED_API) && !defined(PYPY_VERSION) && !defined(GRAALVM_PYTHON)
+#ifdef RMON_DISABLED
+#ifndef CYTHON_PROFILE
+#define CYTHON_PROFILE 0
+#endif
+#else
 #ifdef CYTHON_COMPILING_IN_CPYTHON
 #undef CYTHON_USE_SYS_MONITORING
 #endif
@@ -612,6 +618,7 @@ static inline int rmon_python_fire_py_throw(rmon_state *state, PyObject *code, i
 #endif
 #ifndef CYTHON_TRACE
 #define CYTHON_TRACE 1
+#endif
 #endif
 #endif
 
