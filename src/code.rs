@@ -21,6 +21,16 @@ pub static ENABLED: Tables<0xff> = Tables([const { Table::new() }; EVENT_COUNT])
 pub struct Tables<const DEFAULT: u8>([Table<DEFAULT>; EVENT_COUNT]);
 
 impl<const DEFAULT: u8> Tables<DEFAULT> {
+    /// The byte of a code, where locations do not matter.
+    ///
+    /// # Safety
+    /// As for [`Tables::get`].
+    #[inline(always)]
+    pub unsafe fn get_code(&self, event: u8, code: *mut c_void) -> u8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.get_unchecked(usize::from(controlling(event))).get_code(code.addr()) }
+    }
+
     /// The byte of a code and a location.
     ///
     /// # Safety

@@ -1,26 +1,27 @@
 //! A fire: from an active state to the callbacks.
 //!
-//! The emitter's inline check has found `active` non-zero. [`fire`] is the usual way: the thread is
-//! known and outside, exactly one tool listens, globally, and its callback lies inline: a straight
-//! line with one call in it. Whatever else there is goes on, by a tail call, to a function that is
-//! out of the way: [`outside`] (the thread is inside a callback, or unknown), [`filter`] (local
-//! events, disabled locations), [`many`] (several tools), [`finish`] (an answer that is not 0, or
-//! a callback that changed the registry).
+//! The emitter's inline check has found `active` non-zero. The usual way is [`fire`], which finds out
+//! who is called and needs no stack for it, then [`deliver`], which calls one tool in a straight line.
+//! Whatever else there is goes out of the way: [`outside`] (the thread is inside a callback, or
+//! unknown, or must fence), [`several`] (more tools than one, or a callback that is not where it
+//! usually lies), [`answered`] (an answer that is not 0, or a callback that changed the registry),
+//! [`quieten`] (a state that is of no more use to a tool).
 //!
 //! Nothing here locks, allocates, panics, or writes memory that another thread writes, except, when a
-//! callback answers DISABLE or fails to be allowed to, the registry on its behalf.
+//! callback answers DISABLE or may not answer it, the registry on its behalf.
 
 use core::ffi::{c_int, c_void};
 use core::ptr::null_mut;
 
 use crate::code::{self, ENABLED, LOCAL};
 use crate::event::Event;
-use crate::registry::{self, Interest};
+use crate::registry;
 use crate::state::{self, State};
 use crate::status::{Error, contained};
+use crate::sync::barrier::readers_must_fence;
+use crate::sync::reclaim;
 use crate::sync::slot::Entry;
-use crate::sync::thread::{self, Call};
-use crate::sync::{barrier, reclaim};
+use crate::sync::thread::{self, Call, Change};
 use crate::tool::{self, DISABLE, FiredEvent, ToolId};
 
 /// How the two words of a fire are to be understood.
@@ -33,55 +34,6 @@ pub mod shape {
     pub const TARGET: u8 = 2;
     /// The first is an object, the second `arg0`.
     pub const OBJECTS: u8 = 3;
-}
-
-/// A fire on its way, in six registers: so the ways part and join by tail calls.
-#[derive(Clone, Copy)]
-struct Fire {
-    code: *mut c_void,
-    offset: i32,
-    first: usize,
-    second: usize,
-    /// Event, shape, and, for [`many`], the tools to call: a byte each.
-    kind: u32,
-}
-
-const SHAPE_SHIFT: u32 = 8;
-const TOOLS_SHIFT: u32 = 16;
-
-impl Fire {
-    #[inline(always)]
-    fn event(&self) -> u8 {
-        self.kind as u8
-    }
-
-    #[inline(always)]
-    fn line(&self) -> i32 {
-        if self.kind as u16 >> SHAPE_SHIFT == shape::LINE.into() { self.first as i32 } else { -1 }
-    }
-
-    #[inline(always)]
-    fn location(&self) -> i32 {
-        code::location(self.event(), self.offset, self.first as i32)
-    }
-
-    /// What the callback of a tool is told.
-    #[inline(always)]
-    fn told(&self, tool: u8) -> FiredEvent {
-        let shape = (self.kind >> SHAPE_SHIFT) as u8;
-        let objects = shape == shape::OBJECTS;
-        FiredEvent {
-            struct_size: size_of::<FiredEvent>() as u32,
-            event: self.event(),
-            tool_id: tool,
-            offset: self.offset,
-            line: self.line(),
-            target_offset: if shape == shape::TARGET { self.first as i32 } else { -1 },
-            code: self.code,
-            object: if objects { pointer(self.first) } else { null_mut() },
-            arg0: if objects { pointer(self.second) } else { null_mut() },
-        }
-    }
 }
 
 /// Words carry pointers through unchanged; they are never followed here.
@@ -102,157 +54,242 @@ pub unsafe fn fire<const EVENT: u8, const SHAPE: u8>(
     first: usize,
     second: usize,
 ) -> c_int {
-    let kind = u32::from(EVENT) | u32::from(SHAPE) << SHAPE_SHIFT;
-    let fire = Fire { code, offset, first, second, kind };
     let current = thread::current();
     if !current.is_idle() {
         // SAFETY: the caller's promise.
-        return unsafe { outside(state, code, offset, first, second, kind) };
+        return unsafe { outside::<EVENT, SHAPE>(state, code, offset, first, second) };
     }
     if offset < 0 {
         return Error::InvalidOffset.status();
     }
     current.enter();
-    if EVENT == Event::Call.number() {
-        current.push_call(Call { code, callable: pointer(first), arg0: pointer(second) });
-    }
-    // SAFETY: `EVENT` is an event, `state` is valid.
-    let (interest, active) = unsafe { (registry::interest(EVENT), state::load_active(state)) };
-    if !interest.is_global_only() {
-        // SAFETY: the caller's promise; the thread is inside.
-        return unsafe { filter(state, code, offset, first, second, kind) };
-    }
-    let wanted = u32::from(interest.global() & active);
-    if !wanted.is_power_of_two() {
+    // SAFETY: the caller's promise; the thread is inside.
+    let (wanted, disabled) = unsafe { who::<EVENT, SHAPE>(state, code, offset, first) };
+    // SAFETY: as above.
+    if disabled != 0 && unsafe { state::may_have_own_location(state) } {
+        let tools = wanted | disabled << 8;
         // SAFETY: as above.
-        return unsafe { many(state, code, offset, first, second, kind | wanted << TOOLS_SHIFT) };
+        return unsafe { quieten_first::<EVENT, SHAPE>(state, code, offset, first, second, tools) };
     }
-    let tool = wanted.trailing_zeros() as u8;
-    // SAFETY: `EVENT` is an event, and one of eight bits is set.
-    let Some(entry) = (unsafe { tool::slot(usize::from(EVENT), usize::from(tool)).inline() })
-    else {
-        // SAFETY: as above.
-        return unsafe { many(state, code, offset, first, second, kind | wanted << TOOLS_SHIFT) };
-    };
-    current.set_code(code);
-    let told = fire.told(tool);
-    // SAFETY: the entry came from a slot on this visit inside.
-    let answer = unsafe { tool::call(entry, &told) };
-    if answer != 0 || current.change() != 0 {
-        // SAFETY: the caller's promise; the thread is inside.
-        return unsafe { finish(state, &told, EVENT, entry, answer) };
+    if wanted == 0 {
+        current.leave();
+        return 0;
     }
-    current.leave();
-    0
+    // SAFETY: as above.
+    unsafe { deliver::<EVENT, SHAPE>(state, code, offset, first, second, wanted) }
 }
 
-/// The thread is not known and outside: it is inside a callback, and the fire is suppressed; or it
-/// was never seen, and is made known.
+/// The location of a fire.
+#[inline(always)]
+fn location<const SHAPE: u8>(offset: i32, first: usize) -> i32 {
+    if SHAPE == shape::LINE { first as i32 } else { offset }
+}
+
+/// Who is called: of the tools that the state says may want the event, those that have it on,
+/// globally or for this code, and have not disabled this location. And who has.
 ///
 /// # Safety
-/// As for [`fire`]; `kind` has an event and a shape.
+/// As for [`fire`]; the thread is inside.
+#[inline(always)]
+unsafe fn who<const EVENT: u8, const SHAPE: u8>(
+    state: *mut State,
+    code: *mut c_void,
+    offset: i32,
+    first: usize,
+) -> (u32, u32) {
+    // SAFETY: `EVENT` is an event, and the state is valid.
+    let (interest, active) =
+        unsafe { (registry::interest(EVENT), u32::from(state::load_active(state))) };
+    let mut wanted = interest.global(active);
+    if interest.is_global_only() {
+        return (wanted, 0);
+    }
+    if interest.has_local() {
+        // SAFETY: `EVENT` is an event, and the thread is inside.
+        wanted |= interest.local(active) & u32::from(unsafe { LOCAL.get_code(EVENT, code) });
+    }
+    let mut disabled = 0;
+    if interest.has_disabled() {
+        let location = location::<SHAPE>(offset, first);
+        // SAFETY: as above.
+        let enabled = u32::from(unsafe { ENABLED.get(EVENT, code, location) });
+        disabled = wanted & !enabled;
+        wanted &= enabled;
+    }
+    (wanted, disabled)
+}
+
+/// Whether a tool still has the event on in this code and has not disabled the location.
+///
+/// # Safety
+/// The thread is inside, and `told` is a fire's.
 #[cold]
 #[inline(never)]
-unsafe extern "C" fn outside(
+unsafe fn still_wanting(told: &FiredEvent) -> u32 {
+    // SAFETY: a fired event is an event, and the thread is inside.
+    let (interest, local, enabled) = unsafe {
+        (
+            registry::interest(told.event),
+            LOCAL.get_code(told.event, told.code),
+            ENABLED.get(told.event, told.code, code::location(told.event, told.offset, told.line)),
+        )
+    };
+    (interest.global(u8::MAX.into()) | interest.local(local.into())) & u32::from(enabled)
+}
+
+/// The thread is not known and outside, or must fence: if it is inside a callback, the fire is
+/// suppressed; if it was never seen, it is made known.
+///
+/// # Safety
+/// As for [`fire`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn outside<const EVENT: u8, const SHAPE: u8>(
     state: *mut State,
     code: *mut c_void,
     offset: i32,
     first: usize,
     second: usize,
-    kind: u32,
 ) -> c_int {
     let current = thread::current();
     if current.is_inside() || !current.register() {
         return 0;
     }
+    if !readers_must_fence() {
+        // SAFETY: the caller's promise. The thread is idle now, so this does not come back here.
+        return unsafe { fire::<EVENT, SHAPE>(state, code, offset, first, second) };
+    }
     if offset < 0 {
         return Error::InvalidOffset.status();
     }
-    current.enter();
-    if kind as u8 == Event::Call.number() {
-        current.push_call(Call { code, callable: pointer(first), arg0: pointer(second) });
+    if !current.go_inside() {
+        return 0;
     }
     // SAFETY: the caller's promise; the thread is inside.
-    unsafe { filter(state, code, offset, first, second, kind) }
+    let (wanted, disabled) = unsafe { who::<EVENT, SHAPE>(state, code, offset, first) };
+    let told = told::<EVENT, SHAPE>(code, offset, first, second);
+    let mut delivery = Delivery { told, state };
+    if EVENT == Event::Call.number() {
+        // SAFETY: the words are the fire's.
+        unsafe { remember_call(code, first, second) };
+    }
+    // SAFETY: the caller's promise; the thread is inside.
+    let after = unsafe {
+        quieten(&delivery, disabled);
+        several(&mut delivery, wanted)
+    };
+    current.go_outside();
+    after.end()
 }
 
-/// Who wants the event in this code at this location, of the tools in `active`; and of those that
-/// would, who has disabled it.
+/// A tool has disabled the location, and the state may be the location's own: sees to the state, then
+/// goes on.
 ///
 /// # Safety
-/// The thread is inside, and `event` is one.
-#[inline(always)]
-unsafe fn wanting(
-    interest: Interest,
-    active: u8,
-    code: *mut c_void,
-    location: i32,
-    event: u8,
-) -> (u8, u8) {
-    let mut wanted = interest.global() & active;
-    let local = interest.local() & active & !wanted;
-    if local != 0 {
-        // SAFETY: `event` is one, and the thread is inside.
-        wanted |= local & unsafe { LOCAL.get(event, code, 0) };
-    }
-    let mut disabled = 0;
-    if interest.has_disabled() {
-        // SAFETY: `event` is one, and the thread is inside.
-        disabled = wanted & !unsafe { ENABLED.get(event, code, location) };
-    }
-    (wanted & !disabled, disabled)
-}
-
-/// Not every tool is a global one, or some location is disabled: finds out who is called.
-///
-/// # Safety
-/// As for [`fire`]; the thread is inside.
+/// As for [`deliver`]; `tools` has those to call in its lowest byte, those to take out in the next.
+#[cold]
 #[inline(never)]
-unsafe extern "C" fn filter(
+unsafe extern "C" fn quieten_first<const EVENT: u8, const SHAPE: u8>(
     state: *mut State,
     code: *mut c_void,
     offset: i32,
     first: usize,
     second: usize,
-    kind: u32,
+    tools: u32,
 ) -> c_int {
-    let event = kind as u8;
-    // SAFETY: the kind has an event, and the state is valid.
-    let (mut interest, active) = unsafe { (registry::interest(event), state::load_active(state)) };
-    if interest.fence() {
-        barrier::reader_fence();
-        // SAFETY: as above.
-        interest = unsafe { registry::interest(event) };
-    }
-    let location = code::location(event, offset, first as i32);
-    // SAFETY: the thread is inside.
-    let (wanted, disabled) = unsafe { wanting(interest, active, code, location, event) };
-    // SAFETY: the state is valid.
-    if disabled != 0 && unsafe { state::may_have_own_location(state) } {
-        // SAFETY: as above.
-        unsafe { quieten(state, disabled) };
-    }
-    if wanted == 0 {
+    let delivery = Delivery { told: told::<EVENT, SHAPE>(code, offset, first, second), state };
+    // SAFETY: the caller's promise.
+    unsafe { quieten(&delivery, tools >> 8) };
+    if tools & 0xff == 0 {
         thread::current().leave();
         return 0;
     }
     // SAFETY: the caller's promise.
-    unsafe { many(state, code, offset, first, second, kind | u32::from(wanted) << TOOLS_SHIFT) }
+    unsafe { deliver::<EVENT, SHAPE>(state, code, offset, first, second, tools & 0xff) }
 }
 
-/// Takes tools that have disabled a location out of the state, if the state is that location's own.
+/// A fire on its way to its callbacks.
+struct Delivery {
+    told: FiredEvent,
+    state: *mut State,
+}
+
+/// What a callback is told; the tool is filled in later.
+#[inline(always)]
+fn told<const EVENT: u8, const SHAPE: u8>(
+    code: *mut c_void,
+    offset: i32,
+    first: usize,
+    second: usize,
+) -> FiredEvent {
+    let objects = SHAPE == shape::OBJECTS;
+    FiredEvent {
+        struct_size: size_of::<FiredEvent>() as u32,
+        event: EVENT,
+        tool_id: 0,
+        offset,
+        line: if SHAPE == shape::LINE { first as i32 } else { -1 },
+        target_offset: if SHAPE == shape::TARGET { first as i32 } else { -1 },
+        code,
+        object: if objects { pointer(first) } else { null_mut() },
+        arg0: if objects { pointer(second) } else { null_mut() },
+    }
+}
+
+/// Remembers what CALL said, for a C_RETURN or C_RAISE that does not know.
 ///
 /// # Safety
-/// The state is valid and lies in the array with which it was entered.
-#[cold]
+/// The words are a CALL's.
+#[inline(always)]
+unsafe fn remember_call(code: *mut c_void, first: usize, second: usize) {
+    let version = registry::version();
+    let call = Call { code, callable: pointer(first), arg0: pointer(second), version };
+    thread::current().push_call(call);
+}
+
+/// Calls the tools; usually one, whose callback lies inline.
+///
+/// # Safety
+/// As for [`fire`]; the thread is inside; `wanted` has the tools to call, of eight.
 #[inline(never)]
-unsafe fn quieten(state: *mut State, disabled: u8) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if state::has_own_location(state) {
-            state::clear_active(state, disabled);
+unsafe extern "C" fn deliver<const EVENT: u8, const SHAPE: u8>(
+    state: *mut State,
+    code: *mut c_void,
+    offset: i32,
+    first: usize,
+    second: usize,
+    wanted: u32,
+) -> c_int {
+    let current = thread::current();
+    if EVENT == Event::Call.number() {
+        // SAFETY: the words are this CALL's.
+        unsafe { remember_call(code, first, second) };
+    }
+    current.set_code(code);
+    let mut delivery = Delivery { told: told::<EVENT, SHAPE>(code, offset, first, second), state };
+    if wanted & wanted.wrapping_sub(1) == 0 {
+        // The highest slot is always empty: it stands in for no tool at all.
+        let tool = (wanted | 1 << 7).trailing_zeros();
+        // SAFETY: `EVENT` is an event, and the number is one of eight.
+        let slot = unsafe { tool::slot(usize::from(EVENT), tool as usize) };
+        if let Some(entry) = slot.inline() {
+            delivery.told.tool_id = tool as u8;
+            // SAFETY: the entry came from a slot on this visit inside.
+            let answer = unsafe { tool::call(entry, &delivery.told) };
+            if answer as u32 | current.change() == 0 {
+                current.leave();
+                return 0;
+            }
+            // SAFETY: the caller's promise; `entry` was found under `EVENT`.
+            let after = unsafe { answered(&delivery, EVENT, entry, answer) };
+            current.leave();
+            return after.end();
         }
     }
+    // SAFETY: the caller's promise.
+    let after = unsafe { several(&mut delivery, wanted) };
+    current.leave();
+    if after.status | c_int::from(after.change.collect()) != 0 { after.end() } else { 0 }
 }
 
 /// The callback that a fire goes to, and the event it was registered for: of a branch whose
@@ -261,7 +298,8 @@ unsafe fn quieten(state: *mut State, disabled: u8) {
 ///
 /// # Safety
 /// The thread is inside; `event` is one, and `tool` below 8.
-#[inline(always)]
+#[cold]
+#[inline(never)]
 unsafe fn find(event: u8, tool: usize) -> Option<(Entry, u8)> {
     // SAFETY: the caller's promise.
     if let Some(entry) = unsafe { tool::callback(usize::from(event), tool) } {
@@ -279,118 +317,131 @@ unsafe fn find(event: u8, tool: usize) -> Option<(Entry, u8)> {
     unsafe { tool::callback(usize::from(other), tool) }.map(|entry| (entry, other))
 }
 
-/// Calls several tools, the highest first.
+/// Calls the tools, the highest first. The thread stays inside.
 ///
 /// # Safety
-/// As for [`fire`]; the thread is inside, and `kind` has the tools to call.
+/// As for [`deliver`].
 #[inline(never)]
-unsafe extern "C" fn many(
-    state: *mut State,
-    code: *mut c_void,
-    offset: i32,
-    first: usize,
-    second: usize,
-    kind: u32,
-) -> c_int {
-    let fire = Fire { code, offset, first, second, kind };
+unsafe fn several(delivery: &mut Delivery, wanted: u32) -> After {
     let current = thread::current();
-    current.set_code(code);
-    let mut told = fire.told(0);
-    let mut left = kind >> TOOLS_SHIFT;
-    let mut changed = false;
-    let mut status = 0;
+    current.set_code(delivery.told.code);
+    let event = delivery.told.event;
+    let mut left = wanted;
+    let mut change = Change::NONE;
     while left != 0 {
-        let tool = 31 - left.leading_zeros();
+        let tool = left.ilog2();
         left ^= 1 << tool;
-        // SAFETY: the kind has an event, and `tool` is the number of one of eight bits.
-        let Some((entry, asked)) = (unsafe { find(fire.event(), tool as usize) }) else {
-            continue;
+        // SAFETY: a fired event is an event, and the number is one of eight.
+        let inline = unsafe { tool::slot(usize::from(event), tool as usize) }.inline();
+        let (entry, asked) = match inline {
+            Some(entry) => (entry, event),
+            // SAFETY: as above; the thread is inside.
+            None => match unsafe { find(event, tool as usize) } {
+                Some(found) => found,
+                None => continue,
+            },
         };
-        told.tool_id = tool as u8;
+        delivery.told.tool_id = tool as u8;
         // SAFETY: the entry came from a slot on this visit inside.
-        let answer = unsafe { tool::call(entry, &told) };
-        if answer != 0 || current.change() != 0 {
-            // SAFETY: the caller's promise; the thread is inside.
-            let after = unsafe { answered(state, &told, asked, entry, answer) };
-            changed |= after.changed;
-            status = after.status;
-            if status != 0 {
-                break;
+        let answer = unsafe { tool::call(entry, &delivery.told) };
+        if answer as u32 | current.change() != 0 {
+            // SAFETY: the caller's promise; `entry` was found under `asked`.
+            let after = unsafe { answered(delivery, asked, entry, answer) };
+            change = change.and(after.change);
+            if after.status != 0 {
+                return After { status: after.status, change };
             }
-            // SAFETY: the kind has an event, and the thread is inside.
-            left &= u32::from(unsafe {
-                let interest = registry::interest(fire.event());
-                wanting(interest, u8::MAX, code, fire.location(), fire.event()).0
-            });
+            // Who was silenced meanwhile is not called any more.
+            // SAFETY: the thread is inside.
+            left &= unsafe { still_wanting(&delivery.told) };
         }
     }
-    current.leave();
-    if changed {
-        reclaim::collect();
-    }
-    status
+    After { status: 0, change }
 }
 
-/// The straight line's end when the answer is not 0 or something was changed.
-///
-/// # Safety
-/// As for [`answered`].
-#[cold]
-#[inline(never)]
-unsafe fn finish(
-    state: *mut State,
-    told: &FiredEvent,
-    asked: u8,
-    entry: Entry,
-    answer: c_int,
-) -> c_int {
-    // SAFETY: the caller's promise.
-    let after = unsafe { answered(state, told, asked, entry, answer) };
-    thread::current().leave();
-    if after.changed {
-        reclaim::collect();
-    }
-    after.status
-}
-
-/// What follows from a callback's answer.
+/// What follows from the callbacks' answers.
 struct After {
-    /// Not 0: the fire ends with it.
+    /// Not 0: the fire ended with it.
     status: c_int,
-    /// Whether the callback changed the registry.
-    changed: bool,
+    /// What the callbacks did to the registry.
+    change: Change,
+}
+
+impl After {
+    /// The fire's result. The thread is outside again, so what became free can be freed.
+    #[cold]
+    #[inline(never)]
+    fn end(self) -> c_int {
+        if self.change.collect() {
+            reclaim::collect();
+        }
+        self.status
+    }
 }
 
 /// Heeds a callback's answer, and what it changed: first the array that is being fired from is made
 /// to agree with the registry, then the answer is carried out.
 ///
 /// # Safety
-/// As for [`fire`]; the thread is inside; `asked` is the event under which `entry` was found.
+/// As for [`deliver`]; `asked` is the event under which `entry` was found.
 #[cold]
 #[inline(never)]
-unsafe fn answered(
-    state: *mut State,
-    told: &FiredEvent,
-    asked: u8,
-    entry: Entry,
-    answer: c_int,
-) -> After {
+unsafe fn answered(delivery: &Delivery, asked: u8, entry: Entry, answer: c_int) -> After {
     let current = thread::current();
     let change = current.take_change();
     if change.any() {
         // SAFETY: the state is being fired, so it and its array are alive; types in marks are events.
-        unsafe { state::refresh_array(state, |event| registry::active(event)) };
+        unsafe { refresh_array(delivery.state) };
     }
     let status = match answer {
         ..=-1 => answer,
-        DISABLE => {
-            let cleared = change.cleared(told.tool_id);
-            // SAFETY: the caller's promise.
-            unsafe { carry_out_disable(state, told, asked, entry, cleared) }
-        }
+        // SAFETY: the caller's promise.
+        DISABLE => unsafe { carry_out_disable(delivery, asked, entry, change) },
         _ => 0,
     };
-    After { status, changed: change.any() | current.take_change().any() }
+    After { status, change: change.and(current.take_change()) }
+}
+
+/// Makes the array of a state agree with the registry.
+///
+/// # Safety
+/// The state is being fired.
+unsafe fn refresh_array(state: *mut State) {
+    loop {
+        let version = registry::version();
+        // SAFETY: the caller's promise; types in marks are events.
+        unsafe { state::refresh_array(state, |event| registry::active(event)) };
+        // Another thread may have entered the same array with what is newer.
+        registry::after_states();
+        if registry::version() == version {
+            break;
+        }
+    }
+}
+
+/// Takes tools that have disabled the location out of the state, if the state is that location's own.
+///
+/// # Safety
+/// As for [`deliver`].
+#[cold]
+#[inline(never)]
+unsafe fn quieten(delivery: &Delivery, disabled: u32) {
+    let Delivery { told, state } = delivery;
+    let tools = disabled as u8;
+    // SAFETY: the state is being fired, so it and its array are alive; the thread is inside.
+    unsafe {
+        if tools == 0 || !state::has_own_location(*state) {
+            return;
+        }
+        state::clear_active(*state, tools);
+        // The location may have been enabled since it was looked up, and the array entered anew.
+        registry::after_states();
+        let location = code::location(told.event, told.offset, told.line);
+        let enabled = ENABLED.get(told.event, told.code, location) & tools;
+        if enabled != 0 {
+            state::set_active(*state, enabled);
+        }
+    }
 }
 
 /// Carries out DISABLE.
@@ -399,13 +450,8 @@ unsafe fn answered(
 /// As for [`answered`].
 #[cold]
 #[inline(never)]
-unsafe fn carry_out_disable(
-    state: *mut State,
-    told: &FiredEvent,
-    asked: u8,
-    entry: Entry,
-    cleared: bool,
-) -> c_int {
+unsafe fn carry_out_disable(delivery: &Delivery, asked: u8, entry: Entry, change: Change) -> c_int {
+    let told = &delivery.told;
     let (Ok(tool), Ok(fired), Ok(asked)) = (
         ToolId::new(told.tool_id.into()),
         Event::from_number(told.event.into()),
@@ -418,15 +464,17 @@ unsafe fn carry_out_disable(
         let _ = contained(|| registry::unregister_if(tool, asked, entry));
         return Error::CannotDisable.status();
     }
-    if cleared {
-        return 0; // a tool that cleared itself has no more locations to disable
+    // A tool that cleared itself has no more locations to disable, a code that died none to be.
+    if change.cleared(told.tool_id) || !thread::current().is_delivering(told.code) {
+        return 0;
     }
     // A BRANCH fire that went to BRANCH_RIGHT's callback has both directions at this location.
     let event = if fired == Event::Branch { fired } else { asked };
     let location = code::location(told.event, told.offset, told.line);
+    let found = (entry, change.any());
     // Without memory for it the location stays enabled: more events, but none wrong.
-    let _ = contained(|| registry::disable(tool, event, told.code, location));
+    let _ = contained(|| registry::disable(tool, asked, found, event, told.code, location));
     // SAFETY: the caller's promise.
-    unsafe { quieten(state, 1 << told.tool_id) };
+    unsafe { quieten(delivery, 1 << told.tool_id) };
     0
 }

@@ -8,27 +8,27 @@
 //!
 //! The words per event are published first, the version after them (Release). A scope loads the
 //! version (Acquire) *before* it reads the words, so that it can only store a version that is too
-//! old for what it read, never one that is too new: then it merely comes again. A fire reads its
+//! old for what it read, never one that is too new: then it merely comes again. Threads that share
+//! states ask once more after writing them (see [`store_version`]). A fire reads its
 //! event's word inside (see `sync::word`), so that [`synchronize`] after a change means that no fire
 //! goes by the old word any more.
 
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{
     AtomicU8, AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    fence,
 };
 use std::ffi::CString;
-use std::sync::LazyLock;
-
-use parking_lot::Mutex;
 
 use crate::code::{self, Code, CodeInfo, Codes, ENABLED, LOCAL, Marks};
 use crate::event::{EVENT_COUNT, Event, EventSet};
 use crate::status::{Error, Result};
+use crate::sync::lock::Lock;
 use crate::sync::reclaim::{self, Job};
 use crate::sync::slot::Entry;
 use crate::sync::table::Retired;
-use crate::sync::{self, ForkHooks, barrier, thread};
+use crate::sync::{self, ForkHooks, thread};
 use crate::tool::{Candidate, Registration, ToolId, Tools};
 
 /// Bits of an event's word: the tools that have it on globally.
@@ -38,24 +38,27 @@ const LOCAL_SHIFT: u32 = 8;
 /// The tools that have disabled some location of it.
 const DISABLED_SHIFT: u32 = 16;
 
-/// Readers must execute a fence of their own after entering.
-const FENCE: u32 = 1 << 24;
-
 /// What a fire of one event has to consider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest(u32);
 
 impl Interest {
-    /// The tools that have the event on globally.
+    /// The tools of `active` that have the event on globally.
     #[inline(always)]
-    pub fn global(self) -> u8 {
-        (self.0 >> GLOBAL_SHIFT) as u8
+    pub fn global(self, active: u32) -> u32 {
+        self.0 & active
     }
 
-    /// The tools that have it on for some code.
+    /// The tools of `active` that have it on for some code.
     #[inline(always)]
-    pub fn local(self) -> u8 {
-        (self.0 >> LOCAL_SHIFT) as u8
+    pub fn local(self, active: u32) -> u32 {
+        self.0 >> LOCAL_SHIFT & active
+    }
+
+    /// Whether nobody has it on.
+    #[inline(always)]
+    pub fn is_none(self) -> bool {
+        self.0 & 0xffff == 0
     }
 
     /// Whether the global set says all.
@@ -64,10 +67,10 @@ impl Interest {
         self.0 <= 0xff
     }
 
-    /// Whether the reader must fence, and ask again.
+    /// Whether some tool has it on for some code.
     #[inline(always)]
-    pub fn fence(self) -> bool {
-        self.0 & FENCE != 0
+    pub fn has_local(self) -> bool {
+        self.0 & 0xff << LOCAL_SHIFT != 0
     }
 
     /// Whether some tool has disabled some location of it.
@@ -127,16 +130,25 @@ pub unsafe fn is_current(scope: *mut u64) -> bool {
     scope.load(Acquire) == version()
 }
 
-/// Stores the version of a scope whose states have been filled.
+/// Stores the version of a scope whose states have been filled, and tells whether it is still the
+/// registry's. If not, another thread may meanwhile have filled the same states with what is newer,
+/// before this one wrote what is older: they must be filled again.
 ///
 /// # Safety
 /// As for [`is_current`], and `scope` is valid for writes.
 #[inline(always)]
-pub unsafe fn store_version(scope: *mut u64, version: u64) {
+pub unsafe fn store_version(scope: *mut u64, filled: u64) -> bool {
     // SAFETY: the caller's promise.
     let scope = unsafe { AtomicU64::from_ptr(scope) };
-    // Release: pairs with the Acquire in `is_current` and in the header.
-    scope.store(version, Release);
+    // SeqCst, for its Release, which pairs with the Acquire in `is_current` and in the header; and
+    // because the states must be out before the version is asked again.
+    scope.swap(filled, SeqCst);
+    VERSION.load(SeqCst) == filled
+}
+
+/// Between writing states and asking for the version again; see [`store_version`].
+pub fn after_states() {
+    fence(SeqCst);
 }
 
 /// Everything that the lock protects.
@@ -146,23 +158,31 @@ struct Control {
     disabled: Marks<0xff>,
     codes: Codes,
     last_version: u64,
+    /// Whether `sync` is ready for events to be delivered.
+    started: bool,
     /// To be run when no reader is inside any more.
     jobs: Vec<Job>,
     /// Arrays of tables, to be freed then too.
     retired: Vec<Retired>,
 }
 
-static CONTROL: LazyLock<Mutex<Control>> = LazyLock::new(|| {
-    Mutex::new(Control {
-        tools: Tools::new(),
-        local: Marks::new(&LOCAL),
-        disabled: Marks::new(&ENABLED),
-        codes: Codes::default(),
-        last_version: 0,
-        jobs: Vec::new(),
-        retired: Vec::new(),
-    })
-});
+/// `None` before the first call.
+static CONTROL: Lock<Option<Control>> = Lock::new(None);
+
+impl Default for Control {
+    fn default() -> Control {
+        Control {
+            tools: Tools::new(),
+            local: Marks::new(&LOCAL),
+            disabled: Marks::new(&ENABLED),
+            codes: Codes::default(),
+            last_version: 0,
+            started: false,
+            jobs: Vec::new(),
+            retired: Vec::new(),
+        }
+    }
+}
 
 impl Control {
     /// Publishes the words of all events.
@@ -172,8 +192,7 @@ impl Control {
             let local = self.local.tools(event);
             let word = u32::from(global) << GLOBAL_SHIFT
                 | u32::from(local) << LOCAL_SHIFT
-                | u32::from(self.disabled.tools(event)) << DISABLED_SHIFT
-                | if barrier::readers_must_fence() { FENCE } else { 0 };
+                | u32::from(self.disabled.tools(event)) << DISABLED_SHIFT;
             INTEREST[event.index()].store(word, Relaxed);
             ACTIVE[event.index()].store(global | local, Relaxed);
         }
@@ -211,10 +230,12 @@ impl Control {
     }
 
     fn forget(&mut self, code: *mut c_void) {
-        let mut changed = self.local.forget(code, &mut self.retired);
-        changed |= self.disabled.forget(code, &mut self.retired);
-        if changed {
+        let unlistened = self.local.forget(code, &mut self.retired);
+        let enabled = self.disabled.forget(code, &mut self.retired);
+        if unlistened {
             self.publish();
+        } else if enabled {
+            self.publish_interest();
         }
     }
 
@@ -229,7 +250,7 @@ impl Control {
 }
 
 unsafe extern "C" fn before_fork() {
-    core::mem::forget(CONTROL.lock());
+    CONTROL.keep();
     reclaim::lock_for_fork();
 }
 
@@ -237,7 +258,7 @@ unsafe extern "C" fn after_fork_in_parent() {
     // SAFETY: both were locked by `before_fork` on this thread; pthread_atfork calls them in pairs.
     unsafe {
         reclaim::unlock_after_fork();
-        CONTROL.force_unlock();
+        CONTROL.let_go();
     }
 }
 
@@ -245,32 +266,44 @@ unsafe extern "C" fn after_fork_in_child() {
     // SAFETY: as in the parent; the child has this thread only.
     unsafe {
         reclaim::keep_only_this_thread();
-        sync::reset_lock(&CONTROL);
+        CONTROL.change_and_reset(|_| ());
     }
 }
 
-fn start() -> Result<()> {
-    let hooks = ForkHooks {
+/// When the library is loaded: so that a fork during the first control call finds the hooks. Should
+/// there be no memory for them, fork is only safe while no other thread makes a control call.
+extern "C" fn watch_fork() {
+    sync::watch_fork(ForkHooks {
         prepare: before_fork,
         parent: after_fork_in_parent,
         child: after_fork_in_child,
-    };
-    LazyLock::force(&CONTROL);
-    if sync::start(hooks) { Ok(()) } else { Err(Error::NoMemory) }
+    });
 }
+
+// SAFETY: the section holds functions of this type, which are called once when the library is loaded.
+#[used]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+static WATCH_FORK: extern "C" fn() = watch_fork;
 
 /// Reads under the lock.
 fn read<R>(body: impl FnOnce(&Control) -> R) -> R {
-    body(&CONTROL.lock())
+    body(CONTROL.lock().get_or_insert_default())
 }
 
 /// Changes something under the lock, then lets go of what became free.
 fn write<R>(body: impl FnOnce(&mut Control) -> Result<R>) -> Result<R> {
-    start()?;
-    let mut control = CONTROL.lock();
-    let result = body(&mut control);
+    let mut guard = CONTROL.lock();
+    let control = guard.get_or_insert_default();
+    if !control.started {
+        control.started = sync::start();
+        if !control.started {
+            return Err(Error::NoMemory);
+        }
+    }
+    let result = body(control);
     let jobs = control.take_jobs();
-    drop(control);
+    drop(guard);
     reclaim::defer(jobs);
     result
 }
@@ -389,7 +422,7 @@ pub fn register_callback(tool: ToolId, event: Event, candidate: Candidate) -> Re
         let (old, ticket) = control.tools.register(tool, event, candidate);
         control.free_later(old);
         control.jobs.push(Box::new(move || {
-            CONTROL.lock().tools.settle(tool, event, ticket);
+            CONTROL.lock().get_or_insert_default().tools.settle(tool, event, ticket);
         }));
         Ok(())
     })
@@ -439,15 +472,27 @@ pub fn restart_events() -> Result<()> {
 /// # Errors
 /// [`Error::InCallback`], without waiting, when called from inside a callback or destroy function.
 pub fn synchronize() -> Result<()> {
-    start()?;
+    write(|_| Ok(()))?;
     if reclaim::synchronize() { Ok(()) } else { Err(Error::InCallback) }
 }
 
-/// Disables a location for a tool, because its callback for `event` said so. Called by a fire.
-pub fn disable(tool: ToolId, event: Event, code: *mut c_void, location: i32) -> Result<()> {
+/// Disables a location for a tool, because its callback for `asked` said so. Called by a fire of
+/// `event`. `found` is the callback; if it is registered no more, and not because the thread that
+/// fires changed something itself, the tool may be another by now, and nothing is disabled.
+pub fn disable(
+    tool: ToolId,
+    asked: Event,
+    found: (Entry, bool),
+    event: Event,
+    code: *mut c_void,
+    location: i32,
+) -> Result<()> {
     write(|control| {
-        if control.tools.name(tool).is_none() {
-            return Ok(()); // freed while its callback was running
+        let (entry, changed_here) = found;
+        let registered = control.tools.registration(tool, asked);
+        let same = registered.is_some_and(|registration| registration.is(entry));
+        if control.tools.name(tool).is_none() || !(same || changed_here) {
+            return Ok(());
         }
         let (disabled, retired) = (&mut control.disabled, &mut control.retired);
         code::disable(disabled, tool.number(), code, location, event, retired)?;
@@ -463,13 +508,14 @@ pub fn insert_code(code: Box<Code>) -> Result<*mut c_void> {
 
 /// Adds a reference to a look-alike of ours.
 pub fn retain_code(code: *mut c_void) {
-    CONTROL.lock().codes.retain(code);
+    CONTROL.lock().get_or_insert_default().codes.retain(code);
 }
 
 /// Drops a reference to a look-alike of ours; with the last one, all that tools have set on it goes.
 pub fn release_code(code: *mut c_void) -> Result<()> {
     change(|control| {
         if let Some(dead) = control.codes.release(code) {
+            thread::current().note_dead(code);
             control.forget(code);
             // Its address must not be given to another before readers have left.
             control.jobs.push(Box::new(move || drop(dead)));
@@ -491,6 +537,7 @@ pub fn with_code<R>(
 /// Drops all that tools have set on a code.
 pub fn forget_code(code: *mut c_void) -> Result<()> {
     change(|control| {
+        thread::current().note_dead(code);
         control.forget(code);
         Ok(())
     })

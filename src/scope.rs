@@ -12,18 +12,16 @@ fn all_valid(event_types: &[u8]) -> bool {
     // it was no event, and carries nothing into the next.
     const TOPS: u64 = 0x8080_8080_8080_8080;
     const ADD: u64 = (128 - EVENT_COUNT as u64) * 0x0101_0101_0101_0101;
-    let mut chunks = event_types.chunks_exact(8);
-    let mut bad = 0;
-    for chunk in &mut chunks {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(chunk);
-        let types = u64::from_ne_bytes(bytes);
-        bad |= types | ((types & !TOPS) + ADD);
-    }
-    for event in chunks.remainder() {
-        bad |= if usize::from(*event) < EVENT_COUNT { 0 } else { TOPS };
-    }
-    bad & TOPS == 0
+    let bad = |word: [u8; 8]| {
+        let types = u64::from_ne_bytes(word);
+        (types | ((types & !TOPS) + ADD)) & TOPS
+    };
+    let Some(last) = event_types.last_chunk::<8>() else {
+        return event_types.iter().all(|event| usize::from(*event) < EVENT_COUNT);
+    };
+    // The last eight overlap those before, so that nothing is left over.
+    let (whole, _) = event_types.as_chunks::<8>();
+    whole.iter().fold(bad(*last), |all, word| all | bad(*word)) == 0
 }
 
 /// Fills the states of a scope. On failure nothing is written.
@@ -38,15 +36,29 @@ pub unsafe fn refresh(states: *mut State, version: *mut u64, event_types: &[u8])
     if !all_valid(event_types) {
         return Err(Error::InvalidEvent);
     }
-    // Before anything else is read: see the registry.
-    let now = registry::version();
-    // Version 0 may stay in the scope while others come and go, so it must mean what it says.
-    let listening = if now == 0 { 0 } else { u8::MAX };
-    let fill = |index: usize, event: u8, place: Place| {
+    loop {
+        // Before anything else is read: see the registry.
+        let now = registry::version();
         // SAFETY: every type was checked, and there is a state for each.
-        unsafe {
-            state::enter(states.add(index), registry::active(event) & listening, event, place)
-        };
+        unsafe { fill(states, event_types, now != 0) };
+        // SAFETY: the caller's promise.
+        if unsafe { registry::store_version(version, now) } {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes one state for each type.
+///
+/// # Safety
+/// As for [`refresh`], and the types are events.
+#[inline(always)]
+unsafe fn fill(states: *mut State, event_types: &[u8], listening: bool) {
+    // Version 0 may stay in the scope while others come and go, so it must mean what it says.
+    let mask = if listening { u8::MAX } else { 0 };
+    let fill = |index: usize, event: u8, place: Place| {
+        // SAFETY: the caller's promise.
+        unsafe { state::enter(states.add(index), registry::active(event) & mask, event, place) };
     };
     match event_types {
         [] => {}
@@ -59,9 +71,6 @@ pub unsafe fn refresh(states: *mut State, version: *mut u64, event_types: &[u8])
             fill(middle.len() + 1, *last, Place::Last);
         }
     }
-    // SAFETY: the caller's promise.
-    unsafe { registry::store_version(version, now) };
-    Ok(())
 }
 
 #[cfg(test)]

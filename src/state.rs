@@ -16,9 +16,9 @@
 //! # Synchronization
 //!
 //! Both bytes may be shared by threads, so they are only touched as relaxed atomics. Neither
-//! publishes anything: a stale `active` makes a fire late or ask in vain, and the fire asks the
-//! registry anyway; a mark is only written together with the same mark by whoever enters the same
-//! array.
+//! publishes anything. A bit too many makes a fire ask in vain; that no bit is missing for good is
+//! seen to by whoever writes states: it asks the registry's version again afterwards. A mark is only
+//! written together with the same mark by whoever enters the same array.
 
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
@@ -105,6 +105,14 @@ pub enum Place {
     Last = LAST,
     /// The only one.
     Only = FIRST | LAST,
+}
+
+/// Puts tools back into the state.
+///
+/// # Safety
+/// As for [`load_active`].
+pub unsafe fn set_active(state: *mut State, tools: u8) {
+    active(state).fetch_or(tools, Relaxed);
 }
 
 /// Writes one state of an array that is being entered: who may want the event, and the mark. Each

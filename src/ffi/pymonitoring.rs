@@ -13,9 +13,10 @@ use super::{RMON_OK, emit};
 use crate::dispatch::{fire, shape};
 use crate::event::Event;
 use crate::host;
+use crate::registry;
 use crate::state::{self, State};
 use crate::status::Error;
-use crate::sync::thread::{self, Call};
+use crate::sync::thread;
 
 /// Fires an event of the exception that the host says is current. `event` is one of RAISE, RERAISE,
 /// EXCEPTION_HANDLED, PY_UNWIND and PY_THROW. The part of the PyMonitoring functions of these behind
@@ -30,8 +31,13 @@ pub unsafe extern "C" fn rmon_fire_current_exception_slow(
     offset: i32,
     event: c_int,
 ) -> c_int {
-    if thread::current().is_inside() {
-        return RMON_OK;
+    let listened_to = Event::from_number(event)
+        // SAFETY: an event's number is in bounds.
+        .map(|event| unsafe { !registry::interest(event.number()).is_none() });
+    match listened_to {
+        Ok(true) if !thread::current().is_inside() => {}
+        Ok(_) => return RMON_OK,
+        Err(error) => return error.status(),
     }
     let exception = match host::current_exception() {
         Ok(exception) => exception,
@@ -74,9 +80,8 @@ pub unsafe extern "C" fn rmon_fire_last_call_slow(
     if thread::current().is_inside() {
         return RMON_OK;
     }
-    let call = thread::current().pop_call(code);
-    let Call { callable, arg0, .. } =
-        call.unwrap_or(Call { code, callable: null_mut(), arg0: null_mut() });
+    let call = thread::current().pop_call(code, registry::version());
+    let (callable, arg0) = call.map_or((null_mut(), null_mut()), |call| (call.callable, call.arg0));
     // SAFETY: the caller's promise.
     unsafe {
         match event {

@@ -49,6 +49,27 @@ pub fn start() {
     READERS_MUST_FENCE.store(refused, Relaxed);
 }
 
+/// The same by other means, for a process that forbade itself membarrier after the library started
+/// (a seccomp filter): taking a right from a page that is in use interrupts every processor that runs
+/// a thread of the process, and the interrupt is a fence.
+fn shoot_down() -> bool {
+    const SIZE: usize = 4096;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a mapping of its own, at an address that the kernel chooses, written to while it may be
+    // and given back.
+    unsafe {
+        let page = libc::mmap(core::ptr::null_mut(), SIZE, access, flags, -1, 0);
+        if page == libc::MAP_FAILED {
+            return false;
+        }
+        page.cast::<u8>().write_volatile(1);
+        let done = libc::mprotect(page, SIZE, libc::PROT_NONE) == 0;
+        libc::munmap(page, SIZE);
+        done
+    }
+}
+
 /// Whether a reader must execute a full fence of its own after entering.
 pub fn readers_must_fence() -> bool {
     READERS_MUST_FENCE.load(Relaxed)
@@ -60,8 +81,9 @@ pub fn barrier() {
     // SeqCst: one half of the two-variable reasoning in `word`; the other half is the reader's own
     // fence, or the kernel's on its behalf.
     fence(SeqCst);
-    if !readers_must_fence() && !membarrier::execute() {
-        // It worked when the library started. Readers do not fence, so going on would be unsound.
+    if !readers_must_fence() && !membarrier::execute() && !shoot_down() {
+        // One of the two worked when the library started. Readers do not fence, so going on would be
+        // unsound.
         std::process::abort();
     }
     fence(SeqCst);

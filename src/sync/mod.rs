@@ -8,6 +8,7 @@
 //! - [`slot`]: a (function, user data) pair that readers never see torn.
 //! - [`table`]: (code, location, event) → tools, read without a lock.
 //! - [`barrier`]: the fence that the writer makes all readers pass.
+//! - [`lock`]: the writer's locks.
 //! - [`thread`]: the thread-local record, and the list of all of them.
 //! - [`published`]: a pointer to something that is never freed.
 //! - [`reclaim`]: what runs once no reader can be inside any more; waiting; fork.
@@ -23,24 +24,11 @@ pub mod word;
 #[cfg(not(loom))]
 pub mod barrier;
 #[cfg(not(loom))]
+pub mod lock;
+#[cfg(not(loom))]
 pub mod reclaim;
 #[cfg(not(loom))]
 pub mod thread;
-
-/// Makes a lock free again in a forked child. Unlocking would wake the threads that waited for it,
-/// which are not there, through tables that one of them may have left half changed.
-///
-/// # Safety
-/// The process has one thread, and nothing is borrowed through the lock.
-#[cfg(not(loom))]
-pub unsafe fn reset_lock<T>(lock: &parking_lot::Mutex<T>) {
-    use parking_lot::lock_api::RawMutex;
-    // SAFETY: the raw lock is an atomic behind a shared reference; nobody else is using it.
-    unsafe {
-        let raw = core::ptr::from_ref(lock.raw()).cast_mut();
-        raw.write(RawMutex::INIT);
-    }
-}
 
 /// What the registry does about fork, in the order of the calls.
 #[cfg(not(loom))]
@@ -54,17 +42,17 @@ pub struct ForkHooks {
     pub child: unsafe extern "C" fn(),
 }
 
-/// Readies fences, thread exit and fork; once, before any thread can deliver an event. False if the
-/// process has no thread-specific key left, or no memory for the fork handlers.
+/// Has the hooks called around fork. False if there is no memory for them.
 #[cfg(not(loom))]
-pub fn start(fork: ForkHooks) -> bool {
-    static STARTED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *STARTED.get_or_init(|| {
-        barrier::start();
-        // SAFETY: the hooks have the signatures that pthread_atfork asks for.
-        thread::start()
-            && unsafe {
-                libc::pthread_atfork(Some(fork.prepare), Some(fork.parent), Some(fork.child))
-            } == 0
-    })
+pub fn watch_fork(hooks: ForkHooks) -> bool {
+    // SAFETY: the hooks have the signatures that pthread_atfork asks for.
+    unsafe { libc::pthread_atfork(Some(hooks.prepare), Some(hooks.parent), Some(hooks.child)) == 0 }
+}
+
+/// Readies fences and thread exit; once, before any thread can deliver an event, under the registry's
+/// lock. False if the process has no thread-specific key left.
+#[cfg(not(loom))]
+pub fn start() -> bool {
+    barrier::start();
+    thread::start()
 }

@@ -3,8 +3,9 @@
 //! The writer unpublishes something (a callback, a table) and hands over the *jobs* that free it.
 //! [`defer`] makes all readers pass a fence, notes which threads are inside at that moment, and runs
 //! the jobs as soon as each of them has been outside: at once in the usual case that nobody is
-//! inside, otherwise in a later call of [`defer`], [`collect`] or [`synchronize`], or at a thread's
-//! end. Only [`synchronize`] waits.
+//! inside, otherwise in a later call of [`defer`], [`collect`] or [`synchronize`], or when a thread
+//! that was told that it is waited for leaves (it may miss that once), or at a thread's end. Only
+//! [`synchronize`] waits.
 //!
 //! Jobs run without any lock, on whichever thread finds them ready, and count as being inside: fires
 //! are suppressed, and [`synchronize`] on another thread waits for them.
@@ -12,11 +13,9 @@
 //! The lock here comes after the registry's; nothing is called while it is held.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use super::barrier::barrier;
+use super::lock::{Lock, pause};
 use super::thread::{self, Current, Record};
 
 /// Frees something. Must not panic; if it does, the panic is dropped.
@@ -45,7 +44,7 @@ struct Pending {
 // under the lock that this value lies in.
 unsafe impl Send for Pending {}
 
-static PENDING: Mutex<Pending> = Mutex::new(Pending { batches: Vec::new(), running: 0 });
+static PENDING: Lock<Pending> = Lock::new(Pending { batches: Vec::new(), running: 0 });
 
 /// Who is inside now. The lock is held.
 fn inside() -> Vec<Inside> {
@@ -84,7 +83,16 @@ pub fn defer(jobs: Vec<Job>) {
     barrier();
     let mut pending = PENDING.lock();
     let waiting = inside();
-    pending.batches.push(Batch { waiting, jobs });
+    match pending.batches.last_mut() {
+        // While one thread sits in a callback, everything waits for the same.
+        Some(last) if last.waiting == waiting => last.jobs.extend(jobs),
+        _ => {
+            for inside in &waiting {
+                thread::note_awaited(inside.record);
+            }
+            pending.batches.push(Batch { waiting, jobs });
+        }
+    }
     drop(pending);
     collect();
 }
@@ -103,9 +111,8 @@ pub fn collect() {
         // Go inside while the lock is held: another thread's `synchronize` must see either the jobs
         // here, or this thread inside. The round that follows takes up what was then deferred
         // because of it.
-        let entered = current.is_idle() || (!current.is_inside() && current.register());
+        let entered = current.go_inside();
         if entered {
-            current.enter();
             // What was delivered last on this thread may be dead.
             current.set_code(core::ptr::null_mut());
         }
@@ -116,7 +123,7 @@ pub fn collect() {
             let _ = catch_unwind(AssertUnwindSafe(job));
         }
         if entered {
-            current.leave();
+            current.go_outside();
             current.take_change();
         }
         let mut pending = PENDING.lock();
@@ -127,14 +134,13 @@ pub fn collect() {
 /// Runs a job now, as being inside.
 pub fn run_inside(job: impl FnOnce()) {
     let current = thread::current();
-    let entered = current.is_idle() || (!current.is_inside() && current.register());
+    let entered = current.go_inside();
     if entered {
-        current.enter();
         current.set_code(core::ptr::null_mut());
     }
     job();
     if entered {
-        current.leave();
+        current.go_outside();
         current.take_change();
     }
 }
@@ -170,19 +176,10 @@ pub fn synchronize() -> bool {
     true
 }
 
-/// Waits a little, then longer: a callback is usually over in nanoseconds, but may take hours.
-fn pause(round: u32) {
-    match round {
-        0..100 => core::hint::spin_loop(),
-        100..200 => std::thread::yield_now(),
-        _ => std::thread::sleep(Duration::from_micros(50)),
-    }
-}
-
 /// The calling thread ends: if it was inside, that is over; its record goes.
 pub(super) fn end_thread(current: Current) {
     if current.is_inside() {
-        current.leave();
+        current.go_outside();
     }
     collect();
     let mut pending = PENDING.lock();
@@ -194,7 +191,7 @@ pub(super) fn end_thread(current: Current) {
 
 /// Before fork: takes the lock, so that the child finds the list and the batches whole.
 pub fn lock_for_fork() {
-    core::mem::forget(PENDING.lock());
+    PENDING.keep();
 }
 
 /// After fork, in the parent: lets the lock go again.
@@ -202,8 +199,8 @@ pub fn lock_for_fork() {
 /// # Safety
 /// Follows [`lock_for_fork`] on the same thread.
 pub unsafe fn unlock_after_fork() {
-    // SAFETY: the guard was forgotten by `lock_for_fork` on this thread.
-    unsafe { PENDING.force_unlock() };
+    // SAFETY: the caller's promise.
+    unsafe { PENDING.let_go() };
 }
 
 /// After fork, in the child: only this thread is left, so the others are outside, and the lock is
@@ -213,13 +210,13 @@ pub unsafe fn unlock_after_fork() {
 /// Follows [`lock_for_fork`] on the same thread, in the child.
 pub unsafe fn keep_only_this_thread() {
     let current = thread::current();
-    current.unlink_all_others();
-    // SAFETY: this thread holds the lock.
-    let pending = unsafe { &mut *PENDING.data_ptr() };
-    pending.running = 0; // others run none; this thread's own count saturates
-    for batch in &mut pending.batches {
-        batch.waiting.retain(|waiting| waiting.record == current.address());
-    }
-    // SAFETY: as above; there is no other thread.
-    unsafe { super::reset_lock(&PENDING) };
+    let others_are_outside = |pending: &mut Pending| {
+        current.unlink_all_others();
+        pending.running = 0; // others run none; this thread's own count saturates
+        for batch in &mut pending.batches {
+            batch.waiting.retain(|waiting| waiting.record == current.address());
+        }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { PENDING.change_and_reset(others_are_outside) };
 }

@@ -13,9 +13,8 @@
 //!
 //! A new entry's location is written before its code (Release, paired with the Acquire in
 //! [`Table::get`]), the byte after both. So who finds a code finds its location; and a byte that is
-//! not the default's belongs to the key. An entry without a key has code 0 (NULL) and location 0, so
-//! an entry for code NULL cannot be filled in step by step: the array is rebuilt for it. The array
-//! pointer is published with Release and loaded with Acquire.
+//! not the default's belongs to the key. An entry without a key has [`NO_CODE`], the one address that
+//! can be no code's. The array pointer is published with Release and loaded with Acquire.
 
 use std::collections::HashMap;
 
@@ -26,6 +25,8 @@ use super::prim::{
 
 /// The least capacity; a power of two.
 const LEAST: usize = 16;
+/// The code of an entry without a key: nothing lies at the last address.
+const NO_CODE: usize = usize::MAX;
 /// No next entry in a chain.
 const END: u32 = u32::MAX;
 /// The size of an entry: 16 bytes, but more under loom.
@@ -78,7 +79,7 @@ impl Array {
         let mut entries = Vec::new();
         entries.try_reserve_exact(capacity + 1).ok()?;
         entries.push(entry!(mask_of(capacity), default));
-        entries.resize_with(capacity + 1, || entry!(0, default));
+        entries.resize_with(capacity + 1, || entry!(NO_CODE, default));
         Some(Array(entries.into_boxed_slice()))
     }
 
@@ -113,8 +114,8 @@ impl<const DEFAULT: u8> Table<DEFAULT> {
     /// The array that all empty tables share.
     #[cfg(not(loom))]
     const fn nothing() -> *mut Entry {
-        static NO_TOOLS: [Entry; 2] = [entry!(mask_of(1), 0), entry!(0, 0)];
-        static ALL_TOOLS: [Entry; 2] = [entry!(mask_of(1), 0xff), entry!(0, 0xff)];
+        static NO_TOOLS: [Entry; 2] = [entry!(mask_of(1), 0), entry!(NO_CODE, 0)];
+        static ALL_TOOLS: [Entry; 2] = [entry!(mask_of(1), 0xff), entry!(NO_CODE, 0xff)];
         let nothing = match DEFAULT {
             0 => &NO_TOOLS,
             0xff => &ALL_TOOLS,
@@ -131,7 +132,17 @@ impl<const DEFAULT: u8> Table<DEFAULT> {
 
     #[cfg(loom)]
     fn nothing() -> *mut Entry {
-        Box::leak(Box::new([entry!(mask_of(1), DEFAULT), entry!(0, DEFAULT)])).as_mut_ptr()
+        Box::leak(Box::new([entry!(mask_of(1), DEFAULT), entry!(NO_CODE, DEFAULT)])).as_mut_ptr()
+    }
+
+    /// The byte of a code in a table whose only location is 0.
+    ///
+    /// # Safety
+    /// As for [`Table::get`].
+    #[inline(always)]
+    pub unsafe fn get_code(&self, code: usize) -> u8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.look_up::<false>(code, 0) }
     }
 
     /// The byte of a key.
@@ -140,6 +151,12 @@ impl<const DEFAULT: u8> Table<DEFAULT> {
     /// The caller is a reader, inside, or holds the writer's lock.
     #[inline(always)]
     pub unsafe fn get(&self, code: usize, location: i32) -> u8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.look_up::<true>(code, location) }
+    }
+
+    #[inline(always)]
+    unsafe fn look_up<const LOCATED: bool>(&self, code: usize, location: i32) -> u8 {
         // Acquire: pairs with the Release in `publish`.
         let array = self.0.load(Acquire);
         // SAFETY: an array is freed only after every reader that could have loaded it has left, and
@@ -185,7 +202,7 @@ pub struct Changes {
 /// Not in any chain.
 const UNCHAINED: u32 = u32::MAX - 1;
 
-/// No memory for a larger table.
+/// No memory for a larger table, or no code.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -258,10 +275,11 @@ impl Changes {
         if byte == DEFAULT {
             return Ok(None);
         }
-        let full = (self.used + 1) * 4 > self.capacity * 3;
-        if full || code == 0 {
-            let key = (code, location, byte);
-            return self.rebuild(table, Some(key));
+        if code == NO_CODE {
+            return Err(Full);
+        }
+        if (self.used + 1) * 4 > self.capacity * 3 {
+            return self.rebuild(table, Some((code, location, byte)));
         }
         let array = self.array(table);
         let mut index = start(code, location, mask_of(self.capacity)) / STRIDE;
@@ -416,7 +434,7 @@ mod tests {
     #[test]
     fn keys_differ_in_code_and_location() {
         let (table, mut changes) = (Table::<0xff>::new(), Changes::default());
-        let keys = [(0, 0), (usize::MAX, 0), (0, -1), (0, i32::MAX), (16, 0), (16, 1)];
+        let keys = [(0, 0), (usize::MAX - 1, 0), (0, -1), (0, i32::MAX), (16, 0), (16, 1)];
         for (byte, (code, location)) in keys.into_iter().enumerate() {
             assert_eq!(get(&table, code, location), 0xff);
             changes.set(&table, code, location, byte as u8).unwrap();

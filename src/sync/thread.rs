@@ -19,11 +19,12 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::null_mut;
 use core::sync::atomic::{
-    AtomicPtr, AtomicU64,
+    AtomicPtr, AtomicU8, AtomicU64,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
     fence,
 };
 
+use super::barrier::{reader_fence, readers_must_fence};
 use super::reclaim;
 use super::word::Word;
 
@@ -37,57 +38,89 @@ pub struct Call {
     pub callable: *mut c_void,
     /// The first argument, or NULL.
     pub arg0: *mut c_void,
+    /// The registry's version at the time. If tools have listened to something else since, the call
+    /// may have ended unreported.
+    pub version: u64,
 }
 
-/// How many calls a thread remembers; deeper ones are forgotten, oldest first.
+/// How many calls a thread remembers; deeper ones push out the oldest. A power of two.
 const CALLS: usize = 4;
 
-/// What rmon keeps per thread. All but `word` and `next` belong to the thread alone.
+/// What rmon keeps per thread. What others may touch says so; the rest belongs to the thread alone.
+/// All bits zero is the initial record: unknown, nothing remembered.
 #[repr(C)]
 pub struct Record {
+    /// Read by the writer.
     word: Word,
+    /// What the list is made of; read by the writer.
     next: AtomicPtr<Record>,
     /// The code of the event that is being delivered; it means something only inside.
     code: Cell<*mut c_void>,
-    /// Bit 7: the registry was changed from inside. Bits 0 to 5: these tools were cleared from
-    /// inside.
-    changed: Cell<u8>,
-    /// How many of `calls` are in use.
-    depth: Cell<u8>,
-    calls: [Cell<Call>; CALLS],
+    /// How many calls were ever remembered, less those that were taken back.
+    depth: Cell<u32>,
+    /// See [`Change`]. The writer sets bits too.
+    changed: AtomicU8,
+    /// As `word`, where readers must fence: `word` then stays unknown for ever, so that the usual
+    /// way of a fire, which has no fence, is never taken. Read by the writer.
+    fenced: Word,
+    /// A ring; the call at depth n is remembered if its tag is n.
+    calls: [Cell<(u64, Call)>; CALLS],
 }
 
-const CHANGED: u8 = 1 << 7;
-
-/// What callbacks did to the registry while they were inside.
+/// What happened to the registry while this thread was inside, as bits: bit 7, this thread changed
+/// it; bits 0 to 5, this thread cleared these tools; bit 6, somebody waits for this thread to leave.
 #[derive(Clone, Copy, Debug)]
 pub struct Change(u8);
 
+const CHANGED: u8 = 1 << 7;
+const AWAITED: u8 = 1 << 6;
+
 impl Change {
-    /// Whether they changed anything.
+    /// Nothing.
+    pub const NONE: Change = Change(0);
+
+    /// Whether this thread changed the registry.
     pub fn any(self) -> bool {
+        self.0 & CHANGED != 0
+    }
+
+    /// Whether something may be ready to be freed when this thread leaves.
+    pub fn collect(self) -> bool {
         self.0 != 0
     }
 
-    /// Whether they cleared this tool.
+    /// Whether this thread cleared this tool.
     pub fn cleared(self, tool: u8) -> bool {
         self.0 & 1 << tool != 0
     }
+
+    /// Both.
+    pub fn and(self, other: Change) -> Change {
+        Change(self.0 | other.0)
+    }
 }
 
-/// The calling thread's record. Neither `Send` nor `Sync`, and of no use after the thread's end.
-#[derive(Clone, Copy)]
-pub struct Current(*const Record);
-
-#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+#[cfg(all(
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_env = "gnu",
+    not(rmon_portable_tls)
+))]
 mod place {
     //! Initial-exec thread-local memory on stable Rust: a symbol in .tbss, and the offset that the
     //! loader puts into the global offset table. The library then carries DF_STATIC_TLS and takes
     //! its few words from the surplus that glibc keeps for libraries loaded later.
+    //!
+    //! A place is that offset from the thread pointer. What a fire does to the record is written in
+    //! terms of it, which saves computing an address; the rest goes through [`record`].
+
+    use core::arch::{asm, global_asm};
+    use core::ffi::c_void;
+    use core::mem::offset_of;
 
     use super::Record;
 
-    core::arch::global_asm!(
+    global_asm!(
         ".pushsection .tbss.rmon_priv_thread,\"awT\",@nobits",
         ".globl rmon_priv_thread",
         ".hidden rmon_priv_thread",
@@ -100,32 +133,114 @@ mod place {
         size = const size_of::<Record>(),
     );
 
-    // All bits zero is the initial record: an unknown word, NULL pointers, nothing remembered.
-    const _: () = assert!(align_of::<Record>() <= 16);
+    const _: () = assert!(align_of::<Record>() <= 16 && offset_of!(Record, word) == 0);
 
+    /// The offset of the record from the thread pointer.
+    #[derive(Clone, Copy)]
+    pub struct Place(usize);
+
+    /// The calling thread's place.
     #[inline(always)]
-    pub fn record() -> *const Record {
-        let record;
-        // SAFETY: reads the thread pointer (the ABI keeps it at fs:0) and a word of the global offset
-        // table; neither changes while the thread lives.
+    pub fn here() -> Place {
+        let offset;
+        // SAFETY: reads a word of the global offset table, which does not change once loaded.
         unsafe {
-            core::arch::asm!(
-                "mov {record}, qword ptr fs:[0]",
-                "add {record}, qword ptr [rip + rmon_priv_thread@GOTTPOFF]",
-                record = out(reg) record,
+            asm!(
+                "mov {offset}, qword ptr [rip + rmon_priv_thread@GOTTPOFF]",
+                offset = out(reg) offset,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        Place(offset)
+    }
+
+    /// The record's address.
+    #[inline(always)]
+    pub fn record(place: Place) -> *const Record {
+        let record;
+        // SAFETY: reads the thread pointer, which the ABI keeps at fs:0 and which does not change
+        // while the thread lives.
+        unsafe {
+            asm!(
+                "add {record}, qword ptr fs:[0]",
+                record = inout(reg) place.0 => record,
                 options(pure, nomem, nostack),
             );
         }
         record
     }
+
+    /// `Word::is_idle`.
+    #[inline(always)]
+    pub fn is_idle(place: Place) -> bool {
+        let word: u8;
+        // SAFETY: a load from the thread's own record.
+        unsafe {
+            asm!(
+                "mov {word}, byte ptr fs:[{place}]",
+                word = out(reg_byte) word,
+                place = in(reg) place.0,
+                options(readonly, nostack, preserves_flags),
+            );
+        }
+        word & 1 == 1
+    }
+
+    /// `Word::enter` and `Word::leave`: the word is aligned, so the store is whole for others; x86
+    /// does not move it before earlier accesses, nor does the compiler move any across.
+    #[inline(always)]
+    pub fn step(place: Place) {
+        // SAFETY: an addition to the thread's own record; only this thread stores to the word.
+        unsafe { asm!("inc qword ptr fs:[{place}]", place = in(reg) place.0, options(nostack)) };
+    }
+
+    /// `Record::code`.
+    #[inline(always)]
+    pub fn set_code(place: Place, code: *mut c_void) {
+        // SAFETY: a store to the thread's own record.
+        unsafe {
+            asm!(
+                "mov qword ptr fs:[{place} + {code_at}], {code}",
+                place = in(reg) place.0,
+                code = in(reg) code,
+                code_at = const offset_of!(Record, code),
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    /// `Record::changed`, for the thread itself.
+    #[inline(always)]
+    pub fn changed(place: Place) -> u32 {
+        let changed;
+        // SAFETY: a load from the thread's own record.
+        unsafe {
+            asm!(
+                "movzx {changed:e}, byte ptr fs:[{place} + {changed_at}]",
+                place = in(reg) place.0,
+                changed = out(reg) changed,
+                changed_at = const offset_of!(Record, changed),
+                options(readonly, nostack, preserves_flags),
+            );
+        }
+        changed
+    }
 }
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")))]
+#[cfg(not(all(
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_env = "gnu",
+    not(rmon_portable_tls)
+)))]
 mod place {
-    //! An ordinary thread-local; in a shared library this costs a call.
+    //! An ordinary thread-local; in a shared library this costs a call. `--cfg rmon_portable_tls`
+    //! takes it everywhere, for tests of it and for ThreadSanitizer, which cannot see into assembly.
 
-    use super::{Call, Cell, Record, Word, null_mut};
-    use core::sync::atomic::AtomicPtr;
+    use super::{AtomicPtr, AtomicU8, Call, Cell, Record, Relaxed, Word, c_void, null_mut};
+
+    const NO_CALL: Call =
+        Call { code: null_mut(), callable: null_mut(), arg0: null_mut(), version: 0 };
 
     thread_local! {
         static RECORD: Record = const {
@@ -133,73 +248,171 @@ mod place {
                 word: Word::new(),
                 next: AtomicPtr::new(null_mut()),
                 code: Cell::new(null_mut()),
-                changed: Cell::new(0),
                 depth: Cell::new(0),
-                calls: [const {
-                    Cell::new(Call { code: null_mut(), callable: null_mut(), arg0: null_mut() })
-                }; super::CALLS],
+                changed: AtomicU8::new(0),
+                fenced: Word::new(),
+                calls: [const { Cell::new((0, NO_CALL)) }; super::CALLS],
             }
         };
     }
 
+    /// The record's address.
+    #[derive(Clone, Copy)]
+    pub struct Place(*const Record);
+
+    /// The calling thread's place.
     #[inline(always)]
-    pub fn record() -> *const Record {
-        RECORD.with(|record| record as *const Record)
+    pub fn here() -> Place {
+        Place(RECORD.with(|record| record as *const Record))
+    }
+
+    #[inline(always)]
+    fn own<'a>(place: Place) -> &'a Record {
+        // SAFETY: thread-local memory lives as long as its thread, and a place stays on it.
+        unsafe { &*place.0 }
+    }
+
+    /// The record's address.
+    #[inline(always)]
+    pub fn record(place: Place) -> *const Record {
+        place.0
+    }
+
+    /// See `Word::is_idle`.
+    #[inline(always)]
+    pub fn is_idle(place: Place) -> bool {
+        own(place).word.is_idle()
+    }
+
+    /// See `Word::enter` and `Word::leave`.
+    #[inline(always)]
+    pub fn step(place: Place) {
+        if own(place).word.is_idle() {
+            own(place).word.enter();
+        } else {
+            own(place).word.leave();
+        }
+    }
+
+    /// See `Record::code`.
+    #[inline(always)]
+    pub fn set_code(place: Place, code: *mut c_void) {
+        own(place).code.set(code);
+    }
+
+    /// See `Record::changed`.
+    #[inline(always)]
+    pub fn changed(place: Place) -> u32 {
+        u32::from(own(place).changed.load(Relaxed))
     }
 }
+
+/// The calling thread's record. Neither `Send` nor `Sync`, and of no use after the thread's end.
+#[derive(Clone, Copy)]
+pub struct Current(place::Place, core::marker::PhantomData<*const Record>);
 
 /// The calling thread's record.
 #[inline(always)]
 pub fn current() -> Current {
-    Current(place::record())
+    Current(place::here(), core::marker::PhantomData)
 }
 
 impl Current {
     #[inline(always)]
     fn record(&self) -> &Record {
         // SAFETY: thread-local memory lives as long as its thread, and a `Current` stays on it.
-        unsafe { &*self.0 }
+        unsafe { &*place::record(self.0) }
     }
 
-    /// Whether the thread is known and outside.
+    // What a fire does, the usual way.
+
+    /// Whether the thread is known and outside, and readers need not fence.
     #[inline(always)]
     pub fn is_idle(self) -> bool {
-        self.record().word.is_idle()
-    }
-
-    /// Whether the thread is inside a callback (or at its end).
-    #[inline(always)]
-    pub fn is_inside(self) -> bool {
-        !self.is_idle() && !self.record().word.is_unknown()
+        place::is_idle(self.0)
     }
 
     /// Goes inside; only when idle.
     #[inline(always)]
     pub fn enter(self) {
-        self.record().word.enter();
+        place::step(self.0);
     }
 
-    /// Goes outside; only when inside.
+    /// Goes outside; only after `enter`.
     #[inline(always)]
     pub fn leave(self) {
-        self.record().word.leave();
+        place::step(self.0);
     }
 
-    /// Makes the thread known, so that it can go inside. False if it cannot be: no memory for its
-    /// exit hook, or its end is over.
+    /// Remembers the code of the event that is being delivered.
+    #[inline(always)]
+    pub fn set_code(self, code: *mut c_void) {
+        place::set_code(self.0, code);
+    }
+
+    /// 0 if nothing happened since [`Current::take_change`].
+    #[inline(always)]
+    pub fn change(self) -> u32 {
+        place::changed(self.0)
+    }
+
+    /// Remembers what CALL said.
+    #[inline(always)]
+    pub fn push_call(self, call: Call) {
+        let record = self.record();
+        let depth = record.depth.get();
+        record.calls[depth as usize % CALLS].set((depth.into(), call));
+        record.depth.set(depth.wrapping_add(1));
+    }
+
+    // The same in every case.
+
+    /// Whether the thread is inside a callback (or at its end).
+    pub fn is_inside(self) -> bool {
+        self.record().word.is_inside() || self.record().fenced.is_inside()
+    }
+
+    /// Goes inside, and makes the thread known first if need be. False if it is inside, or cannot be
+    /// made known: no memory for its exit hook, or its end is over.
+    #[cold]
+    pub fn go_inside(self) -> bool {
+        if self.is_inside() || !self.register() {
+            return false;
+        }
+        if readers_must_fence() {
+            self.record().fenced.enter();
+            reader_fence();
+        } else {
+            self.enter();
+        }
+        true
+    }
+
+    /// Goes outside; only after `go_inside`, or at the thread's end.
+    pub fn go_outside(self) {
+        if readers_must_fence() {
+            self.record().fenced.leave();
+        } else {
+            self.leave();
+        }
+    }
+
+    /// Makes the thread known, unless it is. False if it cannot be.
     #[cold]
     pub fn register(self) -> bool {
-        if !self.record().word.is_unknown() {
-            return self.is_idle();
+        let record = self.record();
+        let word = if readers_must_fence() { &record.fenced } else { &record.word };
+        if !word.is_unknown() {
+            return word.is_idle();
         }
         if !watch_exit(1) {
             return false;
         }
-        self.record().word.start();
-        let this = self.0.cast_mut();
+        word.start();
+        let this = place::record(self.0).cast_mut();
         let mut head = HEAD.load(Relaxed);
         loop {
-            self.record().next.store(head, Relaxed);
+            record.next.store(head, Relaxed);
             // Release: pairs with the Acquire in `for_each`, so the record's fields are seen.
             match HEAD.compare_exchange_weak(head, this, Release, Relaxed) {
                 Ok(_) => break,
@@ -212,115 +425,89 @@ impl Current {
         true
     }
 
-    /// Remembers the code of the event that is being delivered.
-    #[inline(always)]
-    pub fn set_code(self, code: *mut c_void) {
-        self.record().code.set(code);
-    }
-
     /// Whether an event of this code is being delivered on this thread, so that the code is alive.
     pub fn is_delivering(self, code: *mut c_void) -> bool {
         self.is_inside() && self.record().code.get() == code
     }
 
+    /// Notes that a code died: if its event is being delivered, it is so no more.
+    pub fn note_dead(self, code: *mut c_void) {
+        if self.is_delivering(code) {
+            self.set_code(core::ptr::without_provenance_mut(usize::MAX));
+        }
+    }
+
     /// Notes that the registry was changed, if that happened inside.
     pub fn note_change(self) {
         if self.is_inside() {
-            self.record().changed.set(self.record().changed.get() | CHANGED);
+            self.record().changed.fetch_or(CHANGED, Relaxed);
         }
     }
 
     /// Notes that a tool was cleared, if that happened inside.
     pub fn note_cleared(self, tool: u8) {
         if self.is_inside() {
-            self.record().changed.set(self.record().changed.get() | CHANGED | 1 << tool);
+            self.record().changed.fetch_or(CHANGED | 1 << tool, Relaxed);
         }
     }
 
-    /// 0 if nothing was noted since [`Current::take_change`].
-    #[inline(always)]
-    pub fn change(self) -> u8 {
-        self.record().changed.get()
-    }
-
-    /// What was noted; it is forgotten.
+    /// What happened; it is forgotten.
     pub fn take_change(self) -> Change {
-        Change(self.record().changed.replace(0))
+        Change(self.record().changed.swap(0, Relaxed))
     }
 
-    /// Remembers what CALL said.
-    #[inline]
-    pub fn push_call(self, call: Call) {
+    /// What the last CALL in this code said, unless it was told already or forgotten, or tools have
+    /// since listened to something else. Calls that were remembered after it never ended, and are
+    /// forgotten.
+    pub fn pop_call(self, code: *mut c_void, version: u64) -> Option<Call> {
         let record = self.record();
-        let depth = usize::from(record.depth.get());
-        if let Some(cell) = record.calls.get(depth) {
-            cell.set(call);
-            record.depth.set(depth as u8 + 1);
-        } else {
-            for index in 1..CALLS {
-                record.calls[index - 1].set(record.calls[index].get());
-            }
-            record.calls[CALLS - 1].set(call);
-        }
-    }
-
-    /// What the last CALL in this code said, unless it was told already or forgotten. Calls that
-    /// were remembered after it never ended, and are forgotten.
-    pub fn pop_call(self, code: *mut c_void) -> Option<Call> {
-        let record = self.record();
-        for index in (0..usize::from(record.depth.get()).min(CALLS)).rev() {
-            let call = record.calls[index].get();
-            if call.code == code {
-                record.depth.set(index as u8);
-                return Some(call);
+        let depth = record.depth.get();
+        for depth in (depth.saturating_sub(CALLS as u32)..depth).rev() {
+            let (tag, call) = record.calls[depth as usize % CALLS].get();
+            if tag == u64::from(depth) && call.code == code {
+                record.depth.set(depth);
+                return (call.version == version).then_some(call);
             }
         }
         None
     }
 
-    /// Whether a record on the list is this thread's.
-    pub fn is(self, record: *const Record) -> bool {
-        core::ptr::eq(self.0, record)
-    }
-
     /// Takes the record off the list, for good. The caller holds the lock of [`super::reclaim`].
     pub(super) fn unlink(self) {
-        let this = self.0.cast_mut();
-        let next = self.record().next.load(Relaxed);
+        let this = place::record(self.0).cast_mut();
+        let record = self.record();
+        let next = record.next.load(Relaxed);
         // Relaxed failure, Release success: the list's head is republished with what it led to.
         if HEAD.compare_exchange(this, next, Release, Relaxed).is_err() {
             // Others have been pushed in front; nobody else unlinks, so the record is behind them.
             let mut at = HEAD.load(Acquire);
             while !at.is_null() {
                 // SAFETY: records on the list are live until they are unlinked, which needs the lock.
-                let record = unsafe { &*at };
-                let after = record.next.load(Relaxed);
+                let before = unsafe { &*at };
+                let after = before.next.load(Relaxed);
                 if after == this {
-                    record.next.store(next, Relaxed);
+                    before.next.store(next, Relaxed);
                     break;
                 }
                 at = after;
             }
         }
-        self.record().word.finish();
+        self.set_code(null_mut());
+        record.word.finish();
+        record.fenced.finish();
     }
 
     /// In a forked child: the list is this thread's record alone, or empty.
     pub(super) fn unlink_all_others(self) {
-        let known = !self.record().word.is_unknown() && self.is_listed();
+        let mut listed = false;
+        for_each(|record, _| listed |= core::ptr::eq(record, self.address()));
         self.record().next.store(null_mut(), Relaxed);
-        HEAD.store(if known { self.0.cast_mut() } else { null_mut() }, Relaxed);
-    }
-
-    fn is_listed(self) -> bool {
-        let mut found = false;
-        for_each(|record, _| found |= self.is(record));
-        found
+        HEAD.store(if listed { self.address().cast_mut() } else { null_mut() }, Relaxed);
     }
 
     /// The record's address, as the list has it.
     pub(super) fn address(self) -> *const Record {
-        self.0
+        place::record(self.0)
     }
 }
 
@@ -334,9 +521,16 @@ pub(super) fn for_each(mut visit: impl FnMut(*const Record, Option<u64>)) {
     while !at.is_null() {
         // SAFETY: records on the list are live until they are unlinked, which needs the lock.
         let record = unsafe { &*at };
-        visit(at, record.word.get());
+        visit(at, record.word.get().or_else(|| record.fenced.get()));
         at = record.next.load(Relaxed);
     }
+}
+
+/// Tells a thread on the list that somebody waits for it to leave. The caller holds the lock of
+/// [`super::reclaim`].
+pub(super) fn note_awaited(record: *const Record) {
+    // SAFETY: records on the list are live until they are unlinked, which needs the lock.
+    unsafe { &*record }.changed.fetch_or(AWAITED, Relaxed);
 }
 
 /// The thread-specific key, plus one; 0 before [`start`], and if there was none to be had.

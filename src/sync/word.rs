@@ -56,6 +56,12 @@ impl Word {
         self.0.load(Relaxed) == 0
     }
 
+    /// Whether the thread is known and not outside; its own question.
+    pub fn is_inside(&self) -> bool {
+        let word = self.0.load(Relaxed);
+        word != 0 && word & 1 == 0
+    }
+
     /// Makes the thread known.
     pub fn start(&self) {
         self.0.store(IDLE, Relaxed);
