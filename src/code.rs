@@ -31,6 +31,28 @@ impl<const DEFAULT: u8> Tables<DEFAULT> {
         unsafe { self.0.get_unchecked(usize::from(controlling(event))).get_code(code.addr()) }
     }
 
+    /// As [`Tables::get_code`], but `None` if it takes more than one look.
+    ///
+    /// # Safety
+    /// As for [`Tables::get`].
+    #[inline(always)]
+    pub unsafe fn first_code(&self, event: u8, code: *mut c_void) -> Option<u8> {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.get_unchecked(usize::from(controlling(event))).first_code(code.addr()) }
+    }
+
+    /// As [`Tables::get`], but `None` if it takes more than one look.
+    ///
+    /// # Safety
+    /// As for [`Tables::get`].
+    #[inline(always)]
+    pub unsafe fn first(&self, event: u8, code: *mut c_void, location: i32) -> Option<u8> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.0.get_unchecked(usize::from(controlling(event))).first(code.addr(), location)
+        }
+    }
+
     /// The byte of a code and a location.
     ///
     /// # Safety

@@ -1,16 +1,18 @@
 //! A fire: from an active state to the callbacks.
 //!
 //! The emitter's inline check has found `active` non-zero. The usual way is [`fire`], which finds out
-//! who is called and needs no stack for it, then [`deliver`], which calls one tool in a straight line.
-//! Whatever else there is goes out of the way: [`outside`] (the thread is inside a callback, or
-//! unknown, or must fence), [`several`] (more tools than one, or a callback that is not where it
-//! usually lies), [`answered`] (an answer that is not 0, or a callback that changed the registry),
-//! [`quieten`] (a state that is of no more use to a tool).
+//! who is called and needs no stack for it, then [`one`], which calls one tool in a straight line, or
+//! [`more`]. Whatever else there is goes out of the way by a tail call: [`outside`] (the thread is
+//! inside a callback, or unknown, or must fence), [`long_way`] (a look-up that takes longer, a call
+//! to be remembered), [`own`] (a state that has
+//! become of no use to a tool), [`several`] (a callback that does not lie inline, or is another
+//! event's), [`answered`] (an answer that is not 0, or a callback that changed the registry).
 //!
 //! Nothing here locks, allocates, panics, or writes memory that another thread writes, except, when a
 //! callback answers DISABLE or may not answer it, the registry on its behalf.
 
 use core::ffi::{c_int, c_void};
+use core::num::NonZeroU32;
 use core::ptr::null_mut;
 
 use crate::code::{self, ENABLED, LOCAL};
@@ -24,65 +26,150 @@ use crate::sync::slot::Entry;
 use crate::sync::thread::{self, Call, Change};
 use crate::tool::{self, DISABLE, FiredEvent, ToolId};
 
-/// How the two words of a fire are to be understood.
-pub mod shape {
-    /// No words.
-    pub const PLAIN: u8 = 0;
-    /// The first is a line.
-    pub const LINE: u8 = 1;
-    /// The first is a target offset.
-    pub const TARGET: u8 = 2;
-    /// The first is an object, the second `arg0`.
-    pub const OBJECTS: u8 = 3;
+/// What a fire says besides its code and offset.
+pub trait Payload: Copy {
+    /// The location: the line for LINE, else the offset.
+    #[inline(always)]
+    fn location(self, offset: i32) -> i32 {
+        offset
+    }
+
+    /// Puts it into what callbacks are told.
+    fn tell(self, told: &mut FiredEvent);
 }
 
-/// Words carry pointers through unchanged; they are never followed here.
-#[inline(always)]
-fn pointer(word: usize) -> *mut c_void {
-    core::ptr::with_exposed_provenance_mut(word)
+/// Nothing.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Plain;
+
+/// A line.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Line(pub i32);
+
+/// A target's offset.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Target(pub i32);
+
+/// An object, and a first argument or NULL.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Objects(pub *mut c_void, pub *mut c_void);
+
+impl Payload for Plain {
+    #[inline(always)]
+    fn tell(self, _: &mut FiredEvent) {}
+}
+
+impl Payload for Line {
+    #[inline(always)]
+    fn location(self, _: i32) -> i32 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn tell(self, told: &mut FiredEvent) {
+        told.line = self.0;
+    }
+}
+
+impl Payload for Target {
+    #[inline(always)]
+    fn tell(self, told: &mut FiredEvent) {
+        told.target_offset = self.0;
+    }
+}
+
+impl Payload for Objects {
+    #[inline(always)]
+    fn tell(self, told: &mut FiredEvent) {
+        (told.object, told.arg0) = (self.0, self.1);
+    }
 }
 
 /// Delivers one event. Returns 0, or the status of the error that ended it.
 ///
 /// # Safety
-/// `state` is as for [`state::load_active`]. `EVENT` is an event and `SHAPE` one of [`shape`].
+/// `state` is as for [`state::load_active`], and `EVENT` is an event.
 #[inline(always)]
-pub unsafe fn fire<const EVENT: u8, const SHAPE: u8>(
+pub unsafe fn fire<const EVENT: u8, P: Payload>(
     state: *mut State,
     code: *mut c_void,
     offset: i32,
-    first: usize,
-    second: usize,
+    payload: P,
 ) -> c_int {
     let current = thread::current();
     if !current.is_idle() {
         // SAFETY: the caller's promise.
-        return unsafe { outside::<EVENT, SHAPE>(state, code, offset, first, second) };
+        return unsafe { outside::<EVENT, P>(state, code, offset, payload) };
     }
     if offset < 0 {
         return Error::InvalidOffset.status();
     }
     current.enter();
+    // SAFETY: `EVENT` is an event, and the state is valid.
+    let (interest, active) = unsafe { (registry::interest(EVENT), state::load_active(state)) };
+    let mut wanted = interest.global(active);
+    if !interest.is_global_only() {
+        // The first place where a table may have the answer usually has it; otherwise, and whenever
+        // there is more to do, `long_way` begins anew.
+        let long_way = || {
+            // SAFETY: the caller's promise; the thread is inside.
+            unsafe { long_way::<EVENT, P>(state, code, offset, payload) }
+        };
+        if interest.has_local_or_remembers() {
+            // SAFETY: `EVENT` is an event, and the thread is inside.
+            let Some(here) = (unsafe { LOCAL.first_code(EVENT, code) }) else {
+                return long_way();
+            };
+            wanted |= interest.local(active) & here;
+            if EVENT == Event::Call.number() && interest.remembers() {
+                return long_way();
+            }
+        }
+        if interest.has_disabled() {
+            // SAFETY: as above.
+            let Some(enabled) = (unsafe { ENABLED.first(EVENT, code, payload.location(offset)) })
+            else {
+                return long_way();
+            };
+            let left = wanted & enabled;
+            // SAFETY: the state is valid.
+            if left != wanted && (left != 0 || unsafe { state::may_have_own_location(state) }) {
+                return long_way();
+            }
+            wanted = left;
+        }
+        if wanted == 0 {
+            thread::current_again().leave();
+            return 0;
+        }
+    }
     // SAFETY: the caller's promise; the thread is inside.
-    let (wanted, disabled) = unsafe { who::<EVENT, SHAPE>(state, code, offset, first) };
-    // SAFETY: as above.
-    if disabled != 0 && unsafe { state::may_have_own_location(state) } {
-        let tools = wanted | disabled << 8;
-        // SAFETY: as above.
-        return unsafe { quieten_first::<EVENT, SHAPE>(state, code, offset, first, second, tools) };
-    }
-    if wanted == 0 {
-        current.leave();
-        return 0;
-    }
-    // SAFETY: as above.
-    unsafe { deliver::<EVENT, SHAPE>(state, code, offset, first, second, wanted) }
+    unsafe { deliver::<EVENT, P>(state, code, offset, payload, wanted) }
 }
 
-/// The location of a fire.
+/// Goes on with who is called known.
+///
+/// # Safety
+/// As for [`fire`]; the thread is inside.
 #[inline(always)]
-fn location<const SHAPE: u8>(offset: i32, first: usize) -> i32 {
-    if SHAPE == shape::LINE { first as i32 } else { offset }
+unsafe fn deliver<const EVENT: u8, P: Payload>(
+    state: *mut State,
+    code: *mut c_void,
+    offset: i32,
+    payload: P,
+    wanted: u8,
+) -> c_int {
+    if wanted & wanted.wrapping_sub(1) == 0 {
+        // SAFETY: the caller's promise.
+        unsafe { one::<EVENT, P>(state, code, offset, payload, wanted) }
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { more::<EVENT, P>(state, code, offset, payload, wanted) }
+    }
 }
 
 /// Who is called: of the tools that the state says may want the event, those that have it on,
@@ -91,32 +178,72 @@ fn location<const SHAPE: u8>(offset: i32, first: usize) -> i32 {
 /// # Safety
 /// As for [`fire`]; the thread is inside.
 #[inline(always)]
-unsafe fn who<const EVENT: u8, const SHAPE: u8>(
+unsafe fn who<const EVENT: u8>(state: *mut State, code: *mut c_void, location: i32) -> (u8, u8) {
+    // SAFETY: `EVENT` is an event, and the state is valid.
+    let (interest, active) = unsafe { (registry::interest(EVENT), state::load_active(state)) };
+    let mut wanted = interest.global(active);
+    if interest.has_local_or_remembers() {
+        let local = interest.local(active);
+        // SAFETY: `EVENT` is an event, and the thread is inside.
+        wanted |= local & unsafe { LOCAL.get_code(EVENT, code) };
+    }
+    if wanted == 0 || !interest.has_disabled() {
+        return (wanted, 0);
+    }
+    // SAFETY: as above.
+    let enabled = unsafe { ENABLED.get(EVENT, code, location) };
+    (wanted & enabled, wanted & !enabled)
+}
+
+/// Whatever has to be considered.
+///
+/// # Safety
+/// As for [`fire`]; the thread is inside.
+#[inline(never)]
+unsafe extern "C" fn long_way<const EVENT: u8, P: Payload>(
     state: *mut State,
     code: *mut c_void,
     offset: i32,
-    first: usize,
-) -> (u32, u32) {
-    // SAFETY: `EVENT` is an event, and the state is valid.
-    let (interest, active) =
-        unsafe { (registry::interest(EVENT), u32::from(state::load_active(state))) };
-    let mut wanted = interest.global(active);
-    if interest.is_global_only() {
-        return (wanted, 0);
+    payload: P,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { remember_call::<EVENT, P>(code, payload) };
+    // SAFETY: the caller's promise.
+    let (wanted, disabled) = unsafe { who::<EVENT>(state, code, payload.location(offset)) };
+    // SAFETY: the state is valid.
+    if disabled != 0 && unsafe { state::may_have_own_location(state) } {
+        // SAFETY: the caller's promise.
+        return unsafe { own::<EVENT, P>(state, code, offset, payload) };
     }
-    if interest.has_local() {
-        // SAFETY: `EVENT` is an event, and the thread is inside.
-        wanted |= interest.local(active) & u32::from(unsafe { LOCAL.get_code(EVENT, code) });
+    if wanted == 0 {
+        thread::current().leave();
+        return 0;
     }
-    let mut disabled = 0;
-    if interest.has_disabled() {
-        let location = location::<SHAPE>(offset, first);
-        // SAFETY: as above.
-        let enabled = u32::from(unsafe { ENABLED.get(EVENT, code, location) });
-        disabled = wanted & !enabled;
-        wanted &= enabled;
+    // SAFETY: the caller's promise.
+    unsafe { deliver::<EVENT, P>(state, code, offset, payload, wanted) }
+}
+
+/// A tool has disabled the location, and the state may be the location's own: sees to the state, then
+/// goes on.
+///
+/// # Safety
+/// As for [`fire`]; the thread is inside.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn own<const EVENT: u8, P: Payload>(
+    state: *mut State,
+    code: *mut c_void,
+    offset: i32,
+    payload: P,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let (wanted, disabled) = unsafe { who::<EVENT>(state, code, payload.location(offset)) };
+    let delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
+    // SAFETY: the caller's promise.
+    unsafe {
+        quieten(&delivery, disabled);
+        deliver::<EVENT, P>(state, code, offset, payload, wanted)
     }
-    (wanted, disabled)
 }
 
 /// Whether a tool still has the event on in this code and has not disabled the location.
@@ -125,7 +252,7 @@ unsafe fn who<const EVENT: u8, const SHAPE: u8>(
 /// The thread is inside, and `told` is a fire's.
 #[cold]
 #[inline(never)]
-unsafe fn still_wanting(told: &FiredEvent) -> u32 {
+unsafe fn still_wanting(told: &FiredEvent) -> u8 {
     // SAFETY: a fired event is an event, and the thread is inside.
     let (interest, local, enabled) = unsafe {
         (
@@ -134,7 +261,7 @@ unsafe fn still_wanting(told: &FiredEvent) -> u32 {
             ENABLED.get(told.event, told.code, code::location(told.event, told.offset, told.line)),
         )
     };
-    (interest.global(u8::MAX.into()) | interest.local(local.into())) & u32::from(enabled)
+    (interest.global(u8::MAX) | interest.local(local)) & enabled
 }
 
 /// The thread is not known and outside, or must fence: if it is inside a callback, the fire is
@@ -144,12 +271,11 @@ unsafe fn still_wanting(told: &FiredEvent) -> u32 {
 /// As for [`fire`].
 #[cold]
 #[inline(never)]
-unsafe extern "C" fn outside<const EVENT: u8, const SHAPE: u8>(
+unsafe extern "C" fn outside<const EVENT: u8, P: Payload>(
     state: *mut State,
     code: *mut c_void,
     offset: i32,
-    first: usize,
-    second: usize,
+    payload: P,
 ) -> c_int {
     let current = thread::current();
     if current.is_inside() || !current.register() {
@@ -157,7 +283,7 @@ unsafe extern "C" fn outside<const EVENT: u8, const SHAPE: u8>(
     }
     if !readers_must_fence() {
         // SAFETY: the caller's promise. The thread is idle now, so this does not come back here.
-        return unsafe { fire::<EVENT, SHAPE>(state, code, offset, first, second) };
+        return unsafe { fire::<EVENT, P>(state, code, offset, payload) };
     }
     if offset < 0 {
         return Error::InvalidOffset.status();
@@ -165,131 +291,183 @@ unsafe extern "C" fn outside<const EVENT: u8, const SHAPE: u8>(
     if !current.go_inside() {
         return 0;
     }
-    // SAFETY: the caller's promise; the thread is inside.
-    let (wanted, disabled) = unsafe { who::<EVENT, SHAPE>(state, code, offset, first) };
-    let told = told::<EVENT, SHAPE>(code, offset, first, second);
-    let mut delivery = Delivery { told, state };
-    if EVENT == Event::Call.number() {
-        // SAFETY: the words are the fire's.
-        unsafe { remember_call(code, first, second) };
-    }
+    // SAFETY: the payload is this event's.
+    unsafe { remember_call::<EVENT, P>(code, payload) };
+    let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
     // SAFETY: the caller's promise; the thread is inside.
     let after = unsafe {
-        quieten(&delivery, disabled);
+        let (wanted, disabled) = who::<EVENT>(state, code, payload.location(offset));
+        if state::may_have_own_location(state) {
+            quieten(&delivery, disabled);
+        }
         several(&mut delivery, wanted)
     };
     current.go_outside();
     after.end()
 }
 
-/// A tool has disabled the location, and the state may be the location's own: sees to the state, then
-/// goes on.
-///
-/// # Safety
-/// As for [`deliver`]; `tools` has those to call in its lowest byte, those to take out in the next.
-#[cold]
-#[inline(never)]
-unsafe extern "C" fn quieten_first<const EVENT: u8, const SHAPE: u8>(
-    state: *mut State,
-    code: *mut c_void,
-    offset: i32,
-    first: usize,
-    second: usize,
-    tools: u32,
-) -> c_int {
-    let delivery = Delivery { told: told::<EVENT, SHAPE>(code, offset, first, second), state };
-    // SAFETY: the caller's promise.
-    unsafe { quieten(&delivery, tools >> 8) };
-    if tools & 0xff == 0 {
-        thread::current().leave();
-        return 0;
-    }
-    // SAFETY: the caller's promise.
-    unsafe { deliver::<EVENT, SHAPE>(state, code, offset, first, second, tools & 0xff) }
-}
-
-/// A fire on its way to its callbacks.
+/// A fire on its way to its callbacks, and the callback that is being called.
 struct Delivery {
     told: FiredEvent,
     state: *mut State,
+    entry: Entry,
 }
 
-/// What a callback is told; the tool is filled in later.
-#[inline(always)]
-fn told<const EVENT: u8, const SHAPE: u8>(
-    code: *mut c_void,
-    offset: i32,
-    first: usize,
-    second: usize,
-) -> FiredEvent {
-    let objects = SHAPE == shape::OBJECTS;
-    FiredEvent {
-        struct_size: size_of::<FiredEvent>() as u32,
-        event: EVENT,
-        tool_id: 0,
-        offset,
-        line: if SHAPE == shape::LINE { first as i32 } else { -1 },
-        target_offset: if SHAPE == shape::TARGET { first as i32 } else { -1 },
-        code,
-        object: if objects { pointer(first) } else { null_mut() },
-        arg0: if objects { pointer(second) } else { null_mut() },
+impl Delivery {
+    /// Before any tool is called.
+    #[inline(always)]
+    fn new<const EVENT: u8, P: Payload>(
+        state: *mut State,
+        code: *mut c_void,
+        offset: i32,
+        payload: P,
+    ) -> Delivery {
+        let mut told = FiredEvent {
+            struct_size: size_of::<FiredEvent>() as u32,
+            event: EVENT,
+            tool_id: 0,
+            offset,
+            line: -1,
+            target_offset: -1,
+            code,
+            object: null_mut(),
+            arg0: null_mut(),
+        };
+        payload.tell(&mut told);
+        Delivery { told, state, entry: Entry { call: null_mut(), data: null_mut() } }
     }
 }
 
-/// Remembers what CALL said, for a C_RETURN or C_RAISE that does not know.
+/// Remembers what CALL said, for a C_RETURN or C_RAISE that does not know, if some tool has a callback
+/// for one of them. Does nothing for other events.
 ///
 /// # Safety
-/// The words are a CALL's.
+/// The payload is the event's.
 #[inline(always)]
-unsafe fn remember_call(code: *mut c_void, first: usize, second: usize) {
-    let version = registry::version();
-    let call = Call { code, callable: pointer(first), arg0: pointer(second), version };
-    thread::current().push_call(call);
+unsafe fn remember_call<const EVENT: u8, P: Payload>(code: *mut c_void, payload: P) {
+    // SAFETY: `EVENT` is an event.
+    if EVENT == Event::Call.number() && unsafe { registry::interest(EVENT) }.remembers() {
+        let Delivery { told, .. } = Delivery::new::<EVENT, P>(null_mut(), code, 0, payload);
+        let version = registry::version();
+        let call = Call { code, callable: told.object, arg0: told.arg0, version };
+        thread::current().push_call(call);
+    }
 }
 
-/// Calls the tools; usually one, whose callback lies inline.
+/// Calls one tool, or none, whose callback usually lies inline.
 ///
 /// # Safety
-/// As for [`fire`]; the thread is inside; `wanted` has the tools to call, of eight.
+/// As for [`fire`]; the thread is inside; `wanted` has one of eight bits at most.
 #[inline(never)]
-unsafe extern "C" fn deliver<const EVENT: u8, const SHAPE: u8>(
+unsafe extern "C" fn one<const EVENT: u8, P: Payload>(
     state: *mut State,
     code: *mut c_void,
     offset: i32,
-    first: usize,
-    second: usize,
-    wanted: u32,
+    payload: P,
+    wanted: u8,
 ) -> c_int {
-    let current = thread::current();
-    if EVENT == Event::Call.number() {
-        // SAFETY: the words are this CALL's.
-        unsafe { remember_call(code, first, second) };
+    // The highest slot is always empty: it stands in for no tool at all.
+    let tool = (u32::from(wanted) | 1 << 7).trailing_zeros();
+    // SAFETY: `EVENT` is an event, and the number is one of eight.
+    let slot = unsafe { tool::slot(usize::from(EVENT), tool as usize) };
+    let Some(entry) = slot.inline() else {
+        let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
+        // SAFETY: the caller's promise.
+        return unsafe { rest(&mut delivery, wanted.into(), None) };
+    };
+    thread::current().set_code(code);
+    let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
+    delivery.told.tool_id = tool as u8;
+    delivery.entry = entry;
+    // SAFETY: the entry came from a slot on this visit inside.
+    let answer = unsafe { tool::call(entry, &delivery.told) };
+    // Not kept across the call, since finding it again is cheaper.
+    let current = thread::current_again();
+    if answer as u32 | current.change() != 0 {
+        // SAFETY: the caller's promise; the entry was found under `EVENT`.
+        return unsafe { finish(&delivery, answer) };
     }
-    current.set_code(code);
-    let mut delivery = Delivery { told: told::<EVENT, SHAPE>(code, offset, first, second), state };
-    if wanted & wanted.wrapping_sub(1) == 0 {
-        // The highest slot is always empty: it stands in for no tool at all.
-        let tool = (wanted | 1 << 7).trailing_zeros();
+    current.leave();
+    0
+}
+
+/// The end of [`one`] when there is more to it.
+///
+/// # Safety
+/// As for [`answered`], under the event that was fired.
+#[cold]
+#[inline(never)]
+unsafe fn finish(delivery: &Delivery, answer: c_int) -> c_int {
+    // SAFETY: the caller's promise.
+    let after = unsafe { answered(delivery, delivery.told.event, answer) };
+    thread::current().leave();
+    after.end()
+}
+
+/// Calls several tools.
+///
+/// # Safety
+/// As for [`fire`]; the thread is inside; `wanted` has the tools to call, one at least.
+#[inline(never)]
+unsafe extern "C" fn more<const EVENT: u8, P: Payload>(
+    state: *mut State,
+    code: *mut c_void,
+    offset: i32,
+    payload: P,
+    wanted: u8,
+) -> c_int {
+    thread::current().set_code(code);
+    let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
+    let mut left = u32::from(wanted);
+    loop {
+        // SAFETY: there are several tools, and the loop ends before there is none.
+        let tool = unsafe { NonZeroU32::new_unchecked(left) }.ilog2();
         // SAFETY: `EVENT` is an event, and the number is one of eight.
-        let slot = unsafe { tool::slot(usize::from(EVENT), tool as usize) };
-        if let Some(entry) = slot.inline() {
-            delivery.told.tool_id = tool as u8;
-            // SAFETY: the entry came from a slot on this visit inside.
-            let answer = unsafe { tool::call(entry, &delivery.told) };
-            if answer as u32 | current.change() == 0 {
-                current.leave();
-                return 0;
-            }
-            // SAFETY: the caller's promise; `entry` was found under `EVENT`.
-            let after = unsafe { answered(&delivery, EVENT, entry, answer) };
-            current.leave();
-            return after.end();
+        let Some(entry) = (unsafe { tool::slot(usize::from(EVENT), tool as usize) }).inline()
+        else {
+            // SAFETY: the caller's promise.
+            return unsafe { rest(&mut delivery, left, None) };
+        };
+        left ^= 1 << tool;
+        delivery.told.tool_id = tool as u8;
+        delivery.entry = entry;
+        // SAFETY: the entry came from a slot on this visit inside.
+        let answer = unsafe { tool::call(entry, &delivery.told) };
+        if answer as u32 | thread::current_again().change() != 0 {
+            // SAFETY: the caller's promise; the entry was found under `EVENT`.
+            return unsafe { rest(&mut delivery, left, Some(answer)) };
+        }
+        if left == 0 {
+            break;
         }
     }
-    // SAFETY: the caller's promise.
-    let after = unsafe { several(&mut delivery, wanted) };
-    current.leave();
-    if after.status | c_int::from(after.change.collect()) != 0 { after.end() } else { 0 }
+    thread::current_again().leave();
+    0
+}
+
+/// The end of [`more`] when there is more to it: an answer to be heeded, or callbacks to be found.
+///
+/// # Safety
+/// As for [`answered`], under the event that was fired; `left` has the tools that remain.
+#[cold]
+#[inline(never)]
+unsafe fn rest(delivery: &mut Delivery, mut left: u32, answer: Option<c_int>) -> c_int {
+    let mut change = Change::NONE;
+    let mut status = 0;
+    if let Some(answer) = answer {
+        // SAFETY: the caller's promise.
+        let after = unsafe { answered(delivery, delivery.told.event, answer) };
+        (status, change) = (after.status, after.change);
+        // SAFETY: the thread is inside.
+        left &= u32::from(unsafe { still_wanting(&delivery.told) });
+    }
+    if status == 0 {
+        // SAFETY: the caller's promise.
+        let after = unsafe { several(delivery, left as u8) };
+        (status, change) = (after.status, change.and(after.change));
+    }
+    thread::current().leave();
+    After { status, change }.end()
 }
 
 /// The callback that a fire goes to, and the event it was registered for: of a branch whose
@@ -317,43 +495,38 @@ unsafe fn find(event: u8, tool: usize) -> Option<(Entry, u8)> {
     unsafe { tool::callback(usize::from(other), tool) }.map(|entry| (entry, other))
 }
 
-/// Calls the tools, the highest first. The thread stays inside.
+/// Calls the tools, the highest first, wherever their callbacks are. The thread stays inside.
 ///
 /// # Safety
-/// As for [`deliver`].
+/// As for [`more`].
+#[cold]
 #[inline(never)]
-unsafe fn several(delivery: &mut Delivery, wanted: u32) -> After {
+unsafe fn several(delivery: &mut Delivery, wanted: u8) -> After {
     let current = thread::current();
     current.set_code(delivery.told.code);
-    let event = delivery.told.event;
-    let mut left = wanted;
+    let mut left = u32::from(wanted);
     let mut change = Change::NONE;
     while left != 0 {
         let tool = left.ilog2();
         left ^= 1 << tool;
-        // SAFETY: a fired event is an event, and the number is one of eight.
-        let inline = unsafe { tool::slot(usize::from(event), tool as usize) }.inline();
-        let (entry, asked) = match inline {
-            Some(entry) => (entry, event),
-            // SAFETY: as above; the thread is inside.
-            None => match unsafe { find(event, tool as usize) } {
-                Some(found) => found,
-                None => continue,
-            },
+        // SAFETY: a fired event is an event, and the number is one of eight; the thread is inside.
+        let Some((entry, asked)) = (unsafe { find(delivery.told.event, tool as usize) }) else {
+            continue;
         };
         delivery.told.tool_id = tool as u8;
+        delivery.entry = entry;
         // SAFETY: the entry came from a slot on this visit inside.
         let answer = unsafe { tool::call(entry, &delivery.told) };
         if answer as u32 | current.change() != 0 {
-            // SAFETY: the caller's promise; `entry` was found under `asked`.
-            let after = unsafe { answered(delivery, asked, entry, answer) };
+            // SAFETY: the caller's promise; the entry was found under `asked`.
+            let after = unsafe { answered(delivery, asked, answer) };
             change = change.and(after.change);
             if after.status != 0 {
                 return After { status: after.status, change };
             }
             // Who was silenced meanwhile is not called any more.
             // SAFETY: the thread is inside.
-            left &= unsafe { still_wanting(&delivery.told) };
+            left &= u32::from(unsafe { still_wanting(&delivery.told) });
         }
     }
     After { status: 0, change }
@@ -383,10 +556,10 @@ impl After {
 /// to agree with the registry, then the answer is carried out.
 ///
 /// # Safety
-/// As for [`deliver`]; `asked` is the event under which `entry` was found.
+/// As for [`fire`]; the thread is inside; `asked` is the event under which the entry was found.
 #[cold]
 #[inline(never)]
-unsafe fn answered(delivery: &Delivery, asked: u8, entry: Entry, answer: c_int) -> After {
+unsafe fn answered(delivery: &Delivery, asked: u8, answer: c_int) -> After {
     let current = thread::current();
     let change = current.take_change();
     if change.any() {
@@ -396,7 +569,7 @@ unsafe fn answered(delivery: &Delivery, asked: u8, entry: Entry, answer: c_int) 
     let status = match answer {
         ..=-1 => answer,
         // SAFETY: the caller's promise.
-        DISABLE => unsafe { carry_out_disable(delivery, asked, entry, change) },
+        DISABLE => unsafe { carry_out_disable(delivery, asked, change) },
         _ => 0,
     };
     After { status, change: change.and(current.take_change()) }
@@ -422,12 +595,11 @@ unsafe fn refresh_array(state: *mut State) {
 /// Takes tools that have disabled the location out of the state, if the state is that location's own.
 ///
 /// # Safety
-/// As for [`deliver`].
+/// As for [`fire`]; the thread is inside.
 #[cold]
 #[inline(never)]
-unsafe fn quieten(delivery: &Delivery, disabled: u32) {
-    let Delivery { told, state } = delivery;
-    let tools = disabled as u8;
+unsafe fn quieten(delivery: &Delivery, tools: u8) {
+    let Delivery { told, state, .. } = delivery;
     // SAFETY: the state is being fired, so it and its array are alive; the thread is inside.
     unsafe {
         if tools == 0 || !state::has_own_location(*state) {
@@ -450,8 +622,8 @@ unsafe fn quieten(delivery: &Delivery, disabled: u32) {
 /// As for [`answered`].
 #[cold]
 #[inline(never)]
-unsafe fn carry_out_disable(delivery: &Delivery, asked: u8, entry: Entry, change: Change) -> c_int {
-    let told = &delivery.told;
+unsafe fn carry_out_disable(delivery: &Delivery, asked: u8, change: Change) -> c_int {
+    let Delivery { told, entry, .. } = delivery;
     let (Ok(tool), Ok(fired), Ok(asked)) = (
         ToolId::new(told.tool_id.into()),
         Event::from_number(told.event.into()),
@@ -461,7 +633,7 @@ unsafe fn carry_out_disable(delivery: &Delivery, asked: u8, entry: Entry, change
     };
     if !fired.is_local() {
         // If even this fails, the callback stays, and the emitter is told all the same.
-        let _ = contained(|| registry::unregister_if(tool, asked, entry));
+        let _ = contained(|| registry::unregister_if(tool, asked, *entry));
         return Error::CannotDisable.status();
     }
     // A tool that cleared itself has no more locations to disable, a code that died none to be.
@@ -471,7 +643,7 @@ unsafe fn carry_out_disable(delivery: &Delivery, asked: u8, entry: Entry, change
     // A BRANCH fire that went to BRANCH_RIGHT's callback has both directions at this location.
     let event = if fired == Event::Branch { fired } else { asked };
     let location = code::location(told.event, told.offset, told.line);
-    let found = (entry, change.any());
+    let found = (*entry, change.any());
     // Without memory for it the location stays enabled: more events, but none wrong.
     let _ = contained(|| registry::disable(tool, asked, found, event, told.code, location));
     // SAFETY: the caller's promise.

@@ -38,6 +38,10 @@ const LOCAL_SHIFT: u32 = 8;
 /// The tools that have disabled some location of it.
 const DISABLED_SHIFT: u32 = 16;
 
+/// CALL only: some tool has a callback for C_RETURN or C_RAISE, so what CALL says is remembered for
+/// them.
+const REMEMBER: u32 = 1 << 24;
+
 /// What a fire of one event has to consider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest(u32);
@@ -45,14 +49,14 @@ pub struct Interest(u32);
 impl Interest {
     /// The tools of `active` that have the event on globally.
     #[inline(always)]
-    pub fn global(self, active: u32) -> u32 {
-        self.0 & active
+    pub fn global(self, active: u8) -> u8 {
+        self.0 as u8 & active
     }
 
     /// The tools of `active` that have it on for some code.
     #[inline(always)]
-    pub fn local(self, active: u32) -> u32 {
-        self.0 >> LOCAL_SHIFT & active
+    pub fn local(self, active: u8) -> u8 {
+        (self.0 >> LOCAL_SHIFT) as u8 & active
     }
 
     /// Whether nobody has it on.
@@ -67,10 +71,16 @@ impl Interest {
         self.0 <= 0xff
     }
 
-    /// Whether some tool has it on for some code.
+    /// Whether some tool has it on for some code, or what it says is to be remembered.
     #[inline(always)]
-    pub fn has_local(self) -> bool {
-        self.0 & 0xff << LOCAL_SHIFT != 0
+    pub fn has_local_or_remembers(self) -> bool {
+        self.0 & (0xff << LOCAL_SHIFT | REMEMBER) != 0
+    }
+
+    /// Whether what it says is to be remembered.
+    #[inline(always)]
+    pub fn remembers(self) -> bool {
+        self.0 & REMEMBER != 0
     }
 
     /// Whether some tool has disabled some location of it.
@@ -192,7 +202,8 @@ impl Control {
             let local = self.local.tools(event);
             let word = u32::from(global) << GLOBAL_SHIFT
                 | u32::from(local) << LOCAL_SHIFT
-                | u32::from(self.disabled.tools(event)) << DISABLED_SHIFT;
+                | u32::from(self.disabled.tools(event)) << DISABLED_SHIFT
+                | if event == Event::Call && self.tools.hear_of_ends() { REMEMBER } else { 0 };
             INTEREST[event.index()].store(word, Relaxed);
             ACTIVE[event.index()].store(global | local, Relaxed);
         }
@@ -420,6 +431,7 @@ pub fn set_local_events(tool: ToolId, code: *mut c_void, set: EventSet) -> Resul
 pub fn register_callback(tool: ToolId, event: Event, candidate: Candidate) -> Result<()> {
     change(|control| {
         let (old, ticket) = control.tools.register(tool, event, candidate);
+        control.publish_interest();
         control.free_later(old);
         control.jobs.push(Box::new(move || {
             CONTROL.lock().get_or_insert_default().tools.settle(tool, event, ticket);
@@ -432,6 +444,7 @@ pub fn register_callback(tool: ToolId, event: Event, candidate: Candidate) -> Re
 pub fn unregister_callback(tool: ToolId, event: Event) -> Result<()> {
     change(|control| {
         let old = control.tools.unregister(tool, event);
+        control.publish_interest();
         control.free_later(old);
         Ok(())
     })

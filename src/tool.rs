@@ -246,6 +246,12 @@ impl Tools {
             .fold(0, |tools, (index, _)| tools | 1 << index)
     }
 
+    /// Whether some tool has a callback for C_RETURN or C_RAISE.
+    pub fn hear_of_ends(&self) -> bool {
+        let ends = [Event::CReturn, Event::CRaise];
+        self.tools.iter().any(|tool| ends.iter().any(|end| tool.callbacks[end.index()].is_some()))
+    }
+
     /// What is registered.
     pub fn registration(&self, tool: ToolId, event: Event) -> Option<&Registration> {
         self.tools[tool.index()].callbacks[event.index()].as_ref()

@@ -5,9 +5,10 @@
 //! thread may call any of them.
 
 use core::ffi::{c_int, c_void};
+use core::ptr::null_mut;
 
 use super::RMON_OK;
-use crate::dispatch::{self, shape};
+use crate::dispatch::{Line, Objects, Plain, Target, fire};
 use crate::event::Event;
 use crate::registry;
 use crate::scope;
@@ -102,7 +103,7 @@ pub unsafe extern "C" fn rmon_fire_py_start_slow(
 ) -> c_int {
     const EVENT: u8 = Event::PyStart.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::PLAIN }>(state, code, offset, 0, 0) }
+    unsafe { fire::<EVENT, _>(state, code, offset, Plain) }
 }
 
 /// See rmon_fire_py_start in the header.
@@ -131,7 +132,7 @@ pub unsafe extern "C" fn rmon_fire_py_resume_slow(
 ) -> c_int {
     const EVENT: u8 = Event::PyResume.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::PLAIN }>(state, code, offset, 0, 0) }
+    unsafe { fire::<EVENT, _>(state, code, offset, Plain) }
 }
 
 /// See rmon_fire_py_resume in the header.
@@ -161,15 +162,7 @@ pub unsafe extern "C" fn rmon_fire_py_return_slow(
 ) -> c_int {
     const EVENT: u8 = Event::PyReturn.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::OBJECTS }>(
-            state,
-            code,
-            offset,
-            retval.expose_provenance(),
-            0,
-        )
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Objects(retval, null_mut())) }
 }
 
 /// See rmon_fire_py_return in the header.
@@ -200,15 +193,7 @@ pub unsafe extern "C" fn rmon_fire_py_yield_slow(
 ) -> c_int {
     const EVENT: u8 = Event::PyYield.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::OBJECTS }>(
-            state,
-            code,
-            offset,
-            retval.expose_provenance(),
-            0,
-        )
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Objects(retval, null_mut())) }
 }
 
 /// See rmon_fire_py_yield in the header.
@@ -240,15 +225,7 @@ pub unsafe extern "C" fn rmon_fire_call_slow(
 ) -> c_int {
     const EVENT: u8 = Event::Call.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::OBJECTS }>(
-            state,
-            code,
-            offset,
-            callable.expose_provenance(),
-            arg0.expose_provenance(),
-        )
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Objects(callable, arg0)) }
 }
 
 /// See rmon_fire_call in the header.
@@ -280,7 +257,7 @@ pub unsafe extern "C" fn rmon_fire_line_slow(
 ) -> c_int {
     const EVENT: u8 = Event::Line.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::LINE }>(state, code, offset, lineno as usize, 0) }
+    unsafe { fire::<EVENT, _>(state, code, offset, Line(lineno)) }
 }
 
 /// See rmon_fire_line in the header.
@@ -310,7 +287,7 @@ pub unsafe extern "C" fn rmon_fire_instruction_slow(
 ) -> c_int {
     const EVENT: u8 = Event::Instruction.number();
     // SAFETY: the caller's promise.
-    unsafe { dispatch::fire::<EVENT, { shape::PLAIN }>(state, code, offset, 0, 0) }
+    unsafe { fire::<EVENT, _>(state, code, offset, Plain) }
 }
 
 /// See rmon_fire_instruction in the header.
@@ -340,9 +317,7 @@ pub unsafe extern "C" fn rmon_fire_jump_slow(
 ) -> c_int {
     const EVENT: u8 = Event::Jump.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::TARGET }>(state, code, offset, target_offset as usize, 0)
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Target(target_offset)) }
 }
 
 /// See rmon_fire_jump in the header.
@@ -373,9 +348,7 @@ pub unsafe extern "C" fn rmon_fire_branch_left_slow(
 ) -> c_int {
     const EVENT: u8 = Event::BranchLeft.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::TARGET }>(state, code, offset, target_offset as usize, 0)
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Target(target_offset)) }
 }
 
 /// See rmon_fire_branch_left in the header.
@@ -406,9 +379,7 @@ pub unsafe extern "C" fn rmon_fire_branch_right_slow(
 ) -> c_int {
     const EVENT: u8 = Event::BranchRight.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::TARGET }>(state, code, offset, target_offset as usize, 0)
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Target(target_offset)) }
 }
 
 /// See rmon_fire_branch_right in the header.
@@ -439,9 +410,7 @@ pub unsafe extern "C" fn rmon_fire_branch_slow(
 ) -> c_int {
     const EVENT: u8 = Event::Branch.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::TARGET }>(state, code, offset, target_offset as usize, 0)
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Target(target_offset)) }
 }
 
 /// See rmon_fire_branch in the header.
@@ -473,15 +442,7 @@ pub unsafe extern "C" fn rmon_fire_c_return_slow(
 ) -> c_int {
     const EVENT: u8 = Event::CReturn.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::OBJECTS }>(
-            state,
-            code,
-            offset,
-            callable.expose_provenance(),
-            arg0.expose_provenance(),
-        )
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Objects(callable, arg0)) }
 }
 
 /// See rmon_fire_c_return in the header.
@@ -514,15 +475,7 @@ pub unsafe extern "C" fn rmon_fire_c_raise_slow(
 ) -> c_int {
     const EVENT: u8 = Event::CRaise.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::OBJECTS }>(
-            state,
-            code,
-            offset,
-            callable.expose_provenance(),
-            arg0.expose_provenance(),
-        )
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Objects(callable, arg0)) }
 }
 
 /// See rmon_fire_c_raise in the header.
@@ -554,15 +507,7 @@ pub unsafe extern "C" fn rmon_fire_stop_iteration_slow(
 ) -> c_int {
     const EVENT: u8 = Event::StopIteration.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::OBJECTS }>(
-            state,
-            code,
-            offset,
-            value.expose_provenance(),
-            0,
-        )
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Objects(value, null_mut())) }
 }
 
 /// See rmon_fire_stop_iteration in the header.
@@ -593,15 +538,7 @@ pub unsafe extern "C" fn rmon_fire_py_throw_slow(
 ) -> c_int {
     const EVENT: u8 = Event::PyThrow.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::OBJECTS }>(
-            state,
-            code,
-            offset,
-            exception.expose_provenance(),
-            0,
-        )
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Objects(exception, null_mut())) }
 }
 
 /// See rmon_fire_py_throw in the header.
@@ -632,15 +569,7 @@ pub unsafe extern "C" fn rmon_fire_raise_slow(
 ) -> c_int {
     const EVENT: u8 = Event::Raise.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::OBJECTS }>(
-            state,
-            code,
-            offset,
-            exception.expose_provenance(),
-            0,
-        )
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Objects(exception, null_mut())) }
 }
 
 /// See rmon_fire_raise in the header.
@@ -671,15 +600,7 @@ pub unsafe extern "C" fn rmon_fire_reraise_slow(
 ) -> c_int {
     const EVENT: u8 = Event::Reraise.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::OBJECTS }>(
-            state,
-            code,
-            offset,
-            exception.expose_provenance(),
-            0,
-        )
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Objects(exception, null_mut())) }
 }
 
 /// See rmon_fire_reraise in the header.
@@ -710,15 +631,7 @@ pub unsafe extern "C" fn rmon_fire_exception_handled_slow(
 ) -> c_int {
     const EVENT: u8 = Event::ExceptionHandled.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::OBJECTS }>(
-            state,
-            code,
-            offset,
-            exception.expose_provenance(),
-            0,
-        )
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Objects(exception, null_mut())) }
 }
 
 /// See rmon_fire_exception_handled in the header.
@@ -749,15 +662,7 @@ pub unsafe extern "C" fn rmon_fire_py_unwind_slow(
 ) -> c_int {
     const EVENT: u8 = Event::PyUnwind.number();
     // SAFETY: the caller's promise.
-    unsafe {
-        dispatch::fire::<EVENT, { shape::OBJECTS }>(
-            state,
-            code,
-            offset,
-            exception.expose_provenance(),
-            0,
-        )
-    }
+    unsafe { fire::<EVENT, _>(state, code, offset, Objects(exception, null_mut())) }
 }
 
 /// See rmon_fire_py_unwind in the header.

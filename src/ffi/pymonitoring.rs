@@ -10,7 +10,7 @@ use core::ffi::{c_int, c_void};
 use core::ptr::null_mut;
 
 use super::{RMON_OK, emit};
-use crate::dispatch::{fire, shape};
+use crate::dispatch::{Objects, fire};
 use crate::event::Event;
 use crate::host;
 use crate::registry;
@@ -114,22 +114,14 @@ pub unsafe extern "C" fn rmon_fire_target_object_slow(
     const LEFT: u8 = Event::BranchLeft.number();
     const RIGHT: u8 = Event::BranchRight.number();
     const BRANCH: u8 = Event::Branch.number();
-    let target = target.expose_provenance();
+    let payload = Objects(target, null_mut());
     // SAFETY: the caller's promise.
     unsafe {
         match event {
-            super::RMON_EVENT_JUMP => {
-                fire::<JUMP, { shape::OBJECTS }>(state, code, offset, target, 0)
-            }
-            super::RMON_EVENT_BRANCH_LEFT => {
-                fire::<LEFT, { shape::OBJECTS }>(state, code, offset, target, 0)
-            }
-            super::RMON_EVENT_BRANCH_RIGHT => {
-                fire::<RIGHT, { shape::OBJECTS }>(state, code, offset, target, 0)
-            }
-            super::RMON_EVENT_BRANCH => {
-                fire::<BRANCH, { shape::OBJECTS }>(state, code, offset, target, 0)
-            }
+            super::RMON_EVENT_JUMP => fire::<JUMP, _>(state, code, offset, payload),
+            super::RMON_EVENT_BRANCH_LEFT => fire::<LEFT, _>(state, code, offset, payload),
+            super::RMON_EVENT_BRANCH_RIGHT => fire::<RIGHT, _>(state, code, offset, payload),
+            super::RMON_EVENT_BRANCH => fire::<BRANCH, _>(state, code, offset, payload),
             _ => Error::InvalidEvent.status(),
         }
     }

@@ -154,6 +154,21 @@ mod place {
         Place(offset)
     }
 
+    /// The same, found anew: for after a call, where keeping it would cost more.
+    #[inline(always)]
+    pub fn here_again() -> Place {
+        let offset;
+        // SAFETY: as for `here`. Not `pure`, so that it is not taken for what `here` found.
+        unsafe {
+            asm!(
+                "mov {offset}, qword ptr [rip + rmon_priv_thread@GOTTPOFF]",
+                offset = out(reg) offset,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
+        Place(offset)
+    }
+
     /// The record's address.
     #[inline(always)]
     pub fn record(place: Place) -> *const Record {
@@ -266,6 +281,12 @@ mod place {
         Place(RECORD.with(|record| record as *const Record))
     }
 
+    /// The same.
+    #[inline(always)]
+    pub fn here_again() -> Place {
+        here()
+    }
+
     #[inline(always)]
     fn own<'a>(place: Place) -> &'a Record {
         // SAFETY: thread-local memory lives as long as its thread, and a place stays on it.
@@ -315,6 +336,12 @@ pub struct Current(place::Place, core::marker::PhantomData<*const Record>);
 #[inline(always)]
 pub fn current() -> Current {
     Current(place::here(), core::marker::PhantomData)
+}
+
+/// The calling thread's record, for after a call to something unknown.
+#[inline(always)]
+pub fn current_again() -> Current {
+    Current(place::here_again(), core::marker::PhantomData)
 }
 
 impl Current {
