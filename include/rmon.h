@@ -912,6 +912,59 @@ int rmon_synchronize(void);
 extern "C" {
 #endif
 
+/* Called without the detour through the procedure linkage table. */
+#ifdef __has_attribute
+#if __has_attribute(noplt)
+#define RMON_PRIV_NO_PLT __attribute__((__noplt__))
+#endif
+#endif
+#ifndef RMON_PRIV_NO_PLT
+#define RMON_PRIV_NO_PLT
+#endif
+int rmon_enter_scope_slow(rmon_state *states, uint64_t *version, const uint8_t *event_types,
+    ptrdiff_t length) RMON_PRIV_NO_PLT;
+int rmon_fire_branch_left_slow(rmon_state *state, void *code, int32_t offset,
+    int32_t target_offset) RMON_PRIV_NO_PLT;
+int rmon_fire_branch_right_slow(rmon_state *state, void *code, int32_t offset,
+    int32_t target_offset) RMON_PRIV_NO_PLT;
+int rmon_fire_branch_slow(rmon_state *state, void *code, int32_t offset,
+    int32_t target_offset) RMON_PRIV_NO_PLT;
+int rmon_fire_c_raise_slow(rmon_state *state, void *code, int32_t offset, void *callable,
+    void *arg0) RMON_PRIV_NO_PLT;
+int rmon_fire_c_return_slow(rmon_state *state, void *code, int32_t offset, void *callable,
+    void *arg0) RMON_PRIV_NO_PLT;
+int rmon_fire_call_slow(rmon_state *state, void *code, int32_t offset, void *callable,
+    void *arg0) RMON_PRIV_NO_PLT;
+int rmon_fire_current_exception_slow(rmon_state *state, void *code, int32_t offset,
+    int event) RMON_PRIV_NO_PLT;
+int rmon_fire_exception_handled_slow(rmon_state *state, void *code, int32_t offset,
+    void *exception) RMON_PRIV_NO_PLT;
+int rmon_fire_instruction_slow(rmon_state *state, void *code, int32_t offset) RMON_PRIV_NO_PLT;
+int rmon_fire_jump_slow(rmon_state *state, void *code, int32_t offset,
+    int32_t target_offset) RMON_PRIV_NO_PLT;
+int rmon_fire_last_call_slow(rmon_state *state, void *code, int32_t offset,
+    int event) RMON_PRIV_NO_PLT;
+int rmon_fire_line_slow(rmon_state *state, void *code, int32_t offset,
+    int32_t lineno) RMON_PRIV_NO_PLT;
+int rmon_fire_py_resume_slow(rmon_state *state, void *code, int32_t offset) RMON_PRIV_NO_PLT;
+int rmon_fire_py_return_slow(rmon_state *state, void *code, int32_t offset,
+    void *retval) RMON_PRIV_NO_PLT;
+int rmon_fire_py_start_slow(rmon_state *state, void *code, int32_t offset) RMON_PRIV_NO_PLT;
+int rmon_fire_py_throw_slow(rmon_state *state, void *code, int32_t offset,
+    void *exception) RMON_PRIV_NO_PLT;
+int rmon_fire_py_unwind_slow(rmon_state *state, void *code, int32_t offset,
+    void *exception) RMON_PRIV_NO_PLT;
+int rmon_fire_py_yield_slow(rmon_state *state, void *code, int32_t offset,
+    void *retval) RMON_PRIV_NO_PLT;
+int rmon_fire_raise_slow(rmon_state *state, void *code, int32_t offset,
+    void *exception) RMON_PRIV_NO_PLT;
+int rmon_fire_reraise_slow(rmon_state *state, void *code, int32_t offset,
+    void *exception) RMON_PRIV_NO_PLT;
+int rmon_fire_stop_iteration_slow(rmon_state *state, void *code, int32_t offset,
+    void *value) RMON_PRIV_NO_PLT;
+int rmon_fire_target_object_slow(rmon_state *state, void *code, int32_t offset, int event,
+    void *target) RMON_PRIV_NO_PLT;
+
 /**
  * The version of what tools listen to: 0 while nobody listens to anything, otherwise a number that
  * never comes back. For the comparison in rmon_enter_scope; read it, never write it.

@@ -10,7 +10,7 @@ use std::ffi::CString;
 
 use crate::event::{EVENT_COUNT, Event, EventSet};
 use crate::status::{Error, Result};
-use crate::sync::table::{Changes, Full, Retired, Table};
+use crate::sync::table::{Changes, Full, Look, Retired, Table};
 
 /// Which tools have an event on for one code: a table per event, (code, 0) → those tools.
 pub static LOCAL: Tables<0> = Tables([const { Table::new() }; EVENT_COUNT]);
@@ -31,22 +31,22 @@ impl<const DEFAULT: u8> Tables<DEFAULT> {
         unsafe { self.0.get_unchecked(usize::from(controlling(event))).get_code(code.addr()) }
     }
 
-    /// As [`Tables::get_code`], but `None` if it takes more than one look.
+    /// As [`Tables::get_code`], as far as the first place tells.
     ///
     /// # Safety
     /// As for [`Tables::get`].
     #[inline(always)]
-    pub unsafe fn first_code(&self, event: u8, code: *mut c_void) -> Option<u8> {
+    pub unsafe fn first_code(&self, event: u8, code: *mut c_void) -> Look {
         // SAFETY: the caller's promise.
         unsafe { self.0.get_unchecked(usize::from(controlling(event))).first_code(code.addr()) }
     }
 
-    /// As [`Tables::get`], but `None` if it takes more than one look.
+    /// As [`Tables::get`], as far as the first place tells.
     ///
     /// # Safety
     /// As for [`Tables::get`].
     #[inline(always)]
-    pub unsafe fn first(&self, event: u8, code: *mut c_void, location: i32) -> Option<u8> {
+    pub unsafe fn first(&self, event: u8, code: *mut c_void, location: i32) -> Look {
         // SAFETY: the caller's promise.
         unsafe {
             self.0.get_unchecked(usize::from(controlling(event))).first(code.addr(), location)

@@ -21,8 +21,10 @@ use crate::registry;
 use crate::state::{self, State};
 use crate::status::{Error, contained};
 use crate::sync::barrier::readers_must_fence;
+use crate::sync::fold;
 use crate::sync::reclaim;
 use crate::sync::slot::Entry;
+use crate::sync::table::Look;
 use crate::sync::thread::{self, Call, Change};
 use crate::tool::{self, DISABLE, FiredEvent, ToolId};
 
@@ -109,41 +111,54 @@ pub unsafe fn fire<const EVENT: u8, P: Payload>(
         return Error::InvalidOffset.status();
     }
     current.enter();
-    // SAFETY: `EVENT` is an event, and the state is valid.
-    let (interest, active) = unsafe { (registry::interest(EVENT), state::load_active(state)) };
-    let mut wanted = interest.global(active);
+    // The first place where a table may have the answer usually does; otherwise, and whenever there is
+    // more to do, `long_way` begins anew.
+    let long_way = || {
+        // SAFETY: the caller's promise; the thread is inside.
+        unsafe { long_way::<EVENT, P>(state, code, offset, payload) }
+    };
+    // SAFETY: `EVENT` is an event, and the thread is inside.
+    let enabled = || unsafe { ENABLED.first(EVENT, code, payload.location(offset)) };
+    // SAFETY: `EVENT` is an event.
+    let interest = unsafe { registry::interest(EVENT) };
+    // SAFETY: the state is valid.
+    let wanted = unsafe { state::of_active(state, interest.global()) };
     if !interest.is_global_only() {
-        // The first place where a table may have the answer usually has it; otherwise, and whenever
-        // there is more to do, `long_way` begins anew.
-        let long_way = || {
-            // SAFETY: the caller's promise; the thread is inside.
-            unsafe { long_way::<EVENT, P>(state, code, offset, payload) }
-        };
+        let mut has_disabled = true;
         if interest.has_local_or_remembers() {
-            // SAFETY: `EVENT` is an event, and the thread is inside.
-            let Some(here) = (unsafe { LOCAL.first_code(EVENT, code) }) else {
-                return long_way();
-            };
-            wanted |= interest.local(active) & here;
             if EVENT == Event::Call.number() && interest.remembers() {
                 return long_way();
             }
-        }
-        if interest.has_disabled() {
-            // SAFETY: as above.
-            let Some(enabled) = (unsafe { ENABLED.first(EVENT, code, payload.location(offset)) })
-            else {
-                return long_way();
-            };
-            let left = wanted & enabled;
-            // SAFETY: the state is valid.
-            if left != wanted && (left != 0 || unsafe { state::may_have_own_location(state) }) {
-                return long_way();
+            // SAFETY: `EVENT` is an event, and the thread is inside.
+            match unsafe { LOCAL.first_code(EVENT, code) } {
+                Look::Missing => {}
+                // To go on from here would take more registers than there are without a frame.
+                Look::Found(_) | Look::Elsewhere => return long_way(),
             }
-            wanted = left;
+            has_disabled = interest.has_disabled();
+        }
+        if has_disabled {
+            match enabled() {
+                Look::Found(enabled) => {
+                    let left = enabled.of(wanted);
+                    if left == 0 {
+                        // SAFETY: the state is valid.
+                        if unsafe { state::may_have_own_location(state) } {
+                            return long_way();
+                        }
+                        current.leave();
+                        return 0;
+                    }
+                    if left != wanted {
+                        return long_way();
+                    }
+                }
+                Look::Missing => {}
+                Look::Elsewhere => return long_way(),
+            }
         }
         if wanted == 0 {
-            thread::current_again().leave();
+            current.leave();
             return 0;
         }
     }
@@ -179,14 +194,12 @@ unsafe fn deliver<const EVENT: u8, P: Payload>(
 /// As for [`fire`]; the thread is inside.
 #[inline(always)]
 unsafe fn who<const EVENT: u8>(state: *mut State, code: *mut c_void, location: i32) -> (u8, u8) {
-    // SAFETY: `EVENT` is an event, and the state is valid.
-    let (interest, active) = unsafe { (registry::interest(EVENT), state::load_active(state)) };
-    let mut wanted = interest.global(active);
-    if interest.has_local_or_remembers() {
-        let local = interest.local(active);
-        // SAFETY: `EVENT` is an event, and the thread is inside.
-        wanted |= local & unsafe { LOCAL.get_code(EVENT, code) };
-    }
+    // SAFETY: `EVENT` is an event, the state is valid, and the thread is inside.
+    let (interest, wanted) = unsafe {
+        let interest = registry::interest(EVENT);
+        let here = if interest.local() == 0 { 0 } else { LOCAL.get_code(EVENT, code) };
+        (interest, state::of_active(state, interest.global() | interest.local() & here))
+    };
     if wanted == 0 || !interest.has_disabled() {
         return (wanted, 0);
     }
@@ -261,7 +274,7 @@ unsafe fn still_wanting(told: &FiredEvent) -> u8 {
             ENABLED.get(told.event, told.code, code::location(told.event, told.offset, told.line)),
         )
     };
-    (interest.global(u8::MAX) | interest.local(local)) & enabled
+    (interest.global() | interest.local() & local) & enabled
 }
 
 /// The thread is not known and outside, or must fence: if it is inside a callback, the fire is
@@ -369,7 +382,7 @@ unsafe extern "C" fn one<const EVENT: u8, P: Payload>(
     // The highest slot is always empty: it stands in for no tool at all.
     let tool = (u32::from(wanted) | 1 << 7).trailing_zeros();
     // SAFETY: `EVENT` is an event, and the number is one of eight.
-    let slot = unsafe { tool::slot(usize::from(EVENT), tool as usize) };
+    let slot = unsafe { &*fold::hide(tool::slot(usize::from(EVENT), tool as usize)) };
     let Some(entry) = slot.inline() else {
         let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
         // SAFETY: the caller's promise.
@@ -428,7 +441,7 @@ unsafe extern "C" fn more<const EVENT: u8, P: Payload>(
             // SAFETY: the caller's promise.
             return unsafe { rest(&mut delivery, left, None) };
         };
-        left ^= 1 << tool;
+        left = fold::without_bit(left, tool);
         delivery.told.tool_id = tool as u8;
         delivery.entry = entry;
         // SAFETY: the entry came from a slot on this visit inside.

@@ -47,16 +47,16 @@ const REMEMBER: u32 = 1 << 24;
 pub struct Interest(u32);
 
 impl Interest {
-    /// The tools of `active` that have the event on globally.
+    /// The tools that have the event on globally.
     #[inline(always)]
-    pub fn global(self, active: u8) -> u8 {
-        self.0 as u8 & active
+    pub fn global(self) -> u8 {
+        self.0 as u8
     }
 
-    /// The tools of `active` that have it on for some code.
+    /// The tools that have it on for some code.
     #[inline(always)]
-    pub fn local(self, active: u8) -> u8 {
-        (self.0 >> LOCAL_SHIFT) as u8 & active
+    pub fn local(self) -> u8 {
+        (self.0 >> LOCAL_SHIFT) as u8
     }
 
     /// Whether nobody has it on.

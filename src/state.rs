@@ -23,6 +23,7 @@
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use crate::event::EVENT_COUNT;
+use crate::sync::fold;
 
 /// The state of one event in one scope: which tools may want it.
 ///
@@ -85,6 +86,16 @@ pub unsafe fn load_active(state: *mut State) -> u8 {
     active(state).load(Relaxed)
 }
 
+/// Those of a set of tools that may want the state's event.
+///
+/// # Safety
+/// As for [`load_active`].
+#[inline(always)]
+pub unsafe fn of_active(state: *mut State, tools: u8) -> u8 {
+    // SAFETY: the state is valid for reads, by the caller's promise.
+    unsafe { fold::and_byte_at(tools, state.cast()) }
+}
+
 /// Takes tools out of the state.
 ///
 /// # Safety
@@ -145,7 +156,8 @@ fn parts(mark: u8) -> Option<(u8, u8, Sharing)> {
 /// As for [`load_active`].
 #[inline(always)]
 pub unsafe fn may_have_own_location(state: *mut State) -> bool {
-    mark(state).load(Relaxed) > SHARING
+    // SAFETY: the state is valid for reads, by the caller's promise.
+    unsafe { fold::is_above::<1, SHARING>(state.cast()) }
 }
 
 /// The array that a state lies in, as its first state and its length; `None` if the state was not

@@ -4,6 +4,7 @@
 //! is whoever holds the registry's lock. Readers never lock, allocate, or write memory that another
 //! thread writes; all the waiting and all the fences are the writer's.
 //!
+//! - [`fold`]: accesses folded into the instruction that uses them.
 //! - [`word`]: a thread's one word, re-entrancy guard and reader mark at once.
 //! - [`slot`]: a (function, user data) pair that readers never see torn.
 //! - [`table`]: (code, location, event) → tools, read without a lock.
@@ -15,6 +16,7 @@
 //!
 //! The first three are plain types over [`prim`], so that loom can run them (`--cfg loom`).
 
+pub mod fold;
 pub mod prim;
 pub mod published;
 pub mod slot;

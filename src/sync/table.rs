@@ -16,8 +16,10 @@
 //! not the default's belongs to the key. An entry without a key has [`NO_CODE`], the one address that
 //! can be no code's. The array pointer is published with Release and loaded with Acquire.
 
+use core::mem::offset_of;
 use std::collections::HashMap;
 
+use super::fold;
 use super::prim::{
     AtomicPtr, AtomicU8, AtomicU32, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
@@ -44,6 +46,7 @@ struct Entry {
 
 #[cfg(not(loom))]
 const _: () = assert!(STRIDE == 16);
+const _: () = assert!(STRIDE.is_power_of_two());
 
 macro_rules! entry {
     ($code:expr, $byte:expr) => {
@@ -82,6 +85,12 @@ impl Array {
         entries.push(entry!(mask_of(capacity), default));
         entries.resize_with(capacity + 1, || entry!(NO_CODE, default));
         Some(Array(entries.into_boxed_slice()))
+    }
+
+    /// Stands for freeing under loom: from here on every key has this byte, for whoever still looks.
+    #[cfg(loom)]
+    pub fn spoil(&self, byte: u8) {
+        self.0.iter().for_each(|entry| entry.byte.store(byte, Relaxed));
     }
 
     /// The position of a key, or of the entry without one where it would be put.
@@ -156,29 +165,29 @@ impl<const DEFAULT: u8> Table<DEFAULT> {
         unsafe { self.look_up::<true>(code, location) }
     }
 
-    /// As [`Table::get_code`], but `None` if the first place does not tell.
+    /// As [`Table::get_code`], as far as the first place tells.
     ///
     /// # Safety
     /// As for [`Table::get`].
     #[inline(always)]
-    pub unsafe fn first_code(&self, code: usize) -> Option<u8> {
+    pub unsafe fn first_code(&self, code: usize) -> Look {
         // SAFETY: the caller's promise.
         unsafe {
             let (array, _, offset) = self.begin(code, 0);
-            Self::look::<false>(array, offset, code, 0)
+            look::<false>(array, offset, code, 0)
         }
     }
 
-    /// As [`Table::get`], but `None` if the first place does not tell.
+    /// As [`Table::get`], as far as the first place tells.
     ///
     /// # Safety
     /// As for [`Table::get`].
     #[inline(always)]
-    pub unsafe fn first(&self, code: usize, location: i32) -> Option<u8> {
+    pub unsafe fn first(&self, code: usize, location: i32) -> Look {
         // SAFETY: the caller's promise.
         unsafe {
             let (array, _, offset) = self.begin(code, location);
-            Self::look::<true>(array, offset, code, location)
+            look::<true>(array, offset, code, location)
         }
     }
 
@@ -201,40 +210,77 @@ impl<const DEFAULT: u8> Table<DEFAULT> {
         (array, mask, start(code, location, mask))
     }
 
-    /// What one place says: the key's byte, the default if the search ends there, or `None`.
-    ///
-    /// # Safety
-    /// As for [`Table::get`], with the array and an offset that [`Table::begin`] found.
-    #[inline(always)]
-    unsafe fn look<const LOCATED: bool>(
-        array: *const Entry,
-        offset: usize,
-        code: usize,
-        location: i32,
-    ) -> Option<u8> {
-        // SAFETY: offsets are multiples of the stride, at most the mask, from the second entry.
-        let entry = unsafe { &*array.add(1).byte_add(offset) };
-        // Acquire: pairs with the Release in `Changes::set`, so the code's location is seen.
-        if entry.code.load(Acquire) == code
-            && (!LOCATED || entry.location.load(Relaxed) == location as u32)
-        {
-            return Some(entry.byte.load(Relaxed));
-        }
-        (entry.used.load(Relaxed) == 0).then_some(DEFAULT)
-    }
-
     #[inline(always)]
     unsafe fn look_up<const LOCATED: bool>(&self, code: usize, location: i32) -> u8 {
         // SAFETY: the caller's promise.
         let (array, mask, mut offset) = unsafe { self.begin(code, location) };
         loop {
             // SAFETY: the offset stays a multiple of the stride and within the mask.
-            if let Some(byte) = unsafe { Self::look::<LOCATED>(array, offset, code, location) } {
-                return byte;
+            match unsafe { look::<LOCATED>(array, offset, code, location) } {
+                Look::Found(byte) => return byte.of(u8::MAX),
+                Look::Missing => return DEFAULT,
+                Look::Elsewhere => {}
             }
             offset = (offset + STRIDE) & mask;
         }
     }
+}
+
+/// What one place of a table says of a key.
+pub enum Look {
+    /// It is here.
+    Found(Byte),
+    /// It is nowhere.
+    Missing,
+    /// It may be further on.
+    Elsewhere,
+}
+
+/// A key's byte, not read yet.
+#[derive(Clone, Copy)]
+pub struct Byte {
+    array: *const Entry,
+    offset: usize,
+}
+
+impl Byte {
+    /// The bits of a set that the byte has too.
+    #[inline(always)]
+    pub fn of(self, set: u8) -> u8 {
+        const BYTE: usize = STRIDE + offset_of!(Entry, byte);
+        // SAFETY: from `look`, and the reader is still inside.
+        unsafe { fold::and_byte::<BYTE>(set, self.array.cast(), self.offset) }
+    }
+}
+
+/// What one place says.
+///
+/// # Safety
+/// As for [`Table::get`], with the array and an offset that [`Table::begin`] found; a byte that is
+/// found is used before the reader leaves.
+#[inline(always)]
+unsafe fn look<const LOCATED: bool>(
+    array: *const Entry,
+    offset: usize,
+    code: usize,
+    location: i32,
+) -> Look {
+    const CODE: usize = STRIDE + offset_of!(Entry, code);
+    const LOCATION: usize = STRIDE + offset_of!(Entry, location);
+    let base = array.cast::<u8>();
+    // SAFETY: offsets are multiples of the stride, at most the mask, from the second entry. The code
+    // is an acquire load, which pairs with the Release in `Changes::set`: who finds the code sees its
+    // location.
+    let differs = unsafe {
+        fold::word_differs::<CODE>(base, offset, code)
+            || (LOCATED && fold::half_differs::<LOCATION>(base, offset, location as u32))
+    };
+    if !differs {
+        return Look::Found(Byte { array, offset });
+    }
+    // SAFETY: as above.
+    let entry = unsafe { &*array.add(1).byte_add(offset) };
+    if entry.used.load(Relaxed) == 0 { Look::Missing } else { Look::Elsewhere }
 }
 
 impl<const DEFAULT: u8> Default for Table<DEFAULT> {

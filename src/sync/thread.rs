@@ -188,17 +188,17 @@ mod place {
     /// `Word::is_idle`.
     #[inline(always)]
     pub fn is_idle(place: Place) -> bool {
-        let word: u8;
         // SAFETY: a load from the thread's own record.
         unsafe {
             asm!(
-                "mov {word}, byte ptr fs:[{place}]",
-                word = out(reg_byte) word,
+                "test byte ptr fs:[{place}], 1",
+                "jz {no}",
                 place = in(reg) place.0,
-                options(readonly, nostack, preserves_flags),
+                no = label { return false },
+                options(readonly, nostack),
             );
         }
-        word & 1 == 1
+        true
     }
 
     /// `Word::enter` and `Word::leave`: the word is aligned, so the store is whole for others; x86
