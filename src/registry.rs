@@ -15,7 +15,7 @@
 
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{
-    AtomicU8, AtomicU32, AtomicU64,
+    AtomicU16, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
     fence,
 };
@@ -23,6 +23,7 @@ use std::ffi::CString;
 
 use crate::code::{self, Code, CodeInfo, Codes, ENABLED, LOCAL, Marks};
 use crate::event::{EVENT_COUNT, Event, EventSet};
+use crate::state;
 use crate::status::{Error, Result};
 use crate::sync::lock::Lock;
 use crate::sync::reclaim::{self, Job};
@@ -91,8 +92,21 @@ impl Interest {
 }
 
 static INTEREST: [AtomicU32; EVENT_COUNT] = [const { AtomicU32::new(0) }; EVENT_COUNT];
-/// The tools that may want an event in some code: what a scope writes into its states.
-static ACTIVE: [AtomicU8; EVENT_COUNT] = [const { AtomicU8::new(0) }; EVENT_COUNT];
+/// What entering a scope writes into a state of each event: the tools that may want it in some code,
+/// and a mark (see `state`).
+static FRESH: [AtomicU16; EVENT_COUNT] = quiet();
+/// The same while nobody listens.
+static QUIET: [AtomicU16; EVENT_COUNT] = quiet();
+
+const fn quiet() -> [AtomicU16; EVENT_COUNT] {
+    let mut all = [const { AtomicU16::new(0) }; EVENT_COUNT];
+    let mut event = 0;
+    while event < EVENT_COUNT {
+        all[event] = AtomicU16::new(state::fresh(0, event as u8));
+        event += 1;
+    }
+    all
+}
 
 /// The version of what is listened to: 0 while nobody listens to anything, otherwise a number that
 /// never comes back. The inline part of the header compares a scope's version with it; for that it is
@@ -117,7 +131,30 @@ pub unsafe fn interest(event: u8) -> Interest {
 #[inline(always)]
 pub unsafe fn active(event: u8) -> u8 {
     // SAFETY: the caller keeps it in bounds.
-    unsafe { ACTIVE.get_unchecked(usize::from(event)) }.load(Relaxed)
+    unsafe { FRESH.get_unchecked(usize::from(event)) }.load(Relaxed) as u8
+}
+
+/// What a scope of this version writes into its states.
+#[derive(Clone, Copy)]
+pub struct Fresh(&'static [AtomicU16; EVENT_COUNT]);
+
+impl Fresh {
+    /// For a version. Version 0 may stay in a scope while others come and go, so it always means that
+    /// nobody listens.
+    #[inline(always)]
+    pub fn of(version: u64) -> Fresh {
+        Fresh(if version == 0 { &QUIET } else { &FRESH })
+    }
+
+    /// For a state of `event`.
+    ///
+    /// # Safety
+    /// `event` is below [`EVENT_COUNT`].
+    #[inline(always)]
+    pub unsafe fn state(self, event: u8) -> u16 {
+        // SAFETY: the caller keeps it in bounds.
+        unsafe { self.0.get_unchecked(usize::from(event)) }.load(Relaxed)
+    }
 }
 
 /// The version; what is read of the registry after this is at least as new.
@@ -205,14 +242,14 @@ impl Control {
                 | u32::from(self.disabled.tools(event)) << DISABLED_SHIFT
                 | if event == Event::Call && self.tools.hear_of_ends() { REMEMBER } else { 0 };
             INTEREST[event.index()].store(word, Relaxed);
-            ACTIVE[event.index()].store(global | local, Relaxed);
+            FRESH[event.index()].store(state::fresh(global | local, event.number()), Relaxed);
         }
     }
 
     /// Publishes a change of what is listened to.
     fn publish(&mut self) {
         self.publish_interest();
-        let anybody = Event::ALL.iter().any(|event| ACTIVE[event.index()].load(Relaxed) != 0);
+        let anybody = INTEREST.iter().any(|word| !Interest(word.load(Relaxed)).is_none());
         let version = if anybody {
             self.last_version += 1;
             self.last_version

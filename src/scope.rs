@@ -40,7 +40,7 @@ pub unsafe fn refresh(states: *mut State, version: *mut u64, event_types: &[u8])
         // Before anything else is read: see the registry.
         let now = registry::version();
         // SAFETY: every type was checked, and there is a state for each.
-        unsafe { fill(states, event_types, now != 0) };
+        unsafe { fill(states, event_types, registry::Fresh::of(now)) };
         // SAFETY: the caller's promise.
         if unsafe { registry::store_version(version, now) } {
             return Ok(());
@@ -53,12 +53,10 @@ pub unsafe fn refresh(states: *mut State, version: *mut u64, event_types: &[u8])
 /// # Safety
 /// As for [`refresh`], and the types are events.
 #[inline(always)]
-unsafe fn fill(states: *mut State, event_types: &[u8], listening: bool) {
-    // Version 0 may stay in the scope while others come and go, so it must mean what it says.
-    let mask = if listening { u8::MAX } else { 0 };
+unsafe fn fill(states: *mut State, event_types: &[u8], fresh: registry::Fresh) {
     let fill = |index: usize, event: u8, place: Place| {
         // SAFETY: the caller's promise.
-        unsafe { state::enter(states.add(index), registry::active(event) & mask, event, place) };
+        unsafe { state::enter(states.add(index), fresh.state(event), place) };
     };
     match event_types {
         [] => {}

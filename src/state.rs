@@ -126,16 +126,22 @@ pub unsafe fn set_active(state: *mut State, tools: u8) {
     active(state).fetch_or(tools, Relaxed);
 }
 
-/// Writes one state of an array that is being entered: who may want the event, and the mark. Each
-/// byte is written once and finally, since another thread may be using the array.
+/// What entering writes into a state in the middle of its array: its two bytes, `active` in the lower
+/// half.
+pub const fn fresh(tools: u8, event: u8) -> u16 {
+    const NEW: u8 = 1 + SHARING * Sharing::Unknown as u8;
+    (tools as u16) | ((NEW + event) as u16) << 8
+}
+
+/// Writes one state of an array that is being entered; `fresh` is from [`fresh`]. Each byte is written
+/// once and finally, since another thread may be using the array.
 ///
 /// # Safety
-/// As for [`load_active`]; `event` is below [`EVENT_COUNT`].
+/// As for [`load_active`].
 #[inline(always)]
-pub unsafe fn enter(state: *mut State, tools: u8, event: u8, place: Place) {
-    active(state).store(tools, Relaxed);
-    const NEW: u8 = 1 + SHARING * Sharing::Unknown as u8;
-    mark(state).store(NEW + event + EVENTS * place as u8, Relaxed);
+pub unsafe fn enter(state: *mut State, fresh: u16, place: Place) {
+    // SAFETY: a state is two bytes, `active` first, and valid by the caller's promise.
+    unsafe { fold::store_bytes(state.cast(), fresh + ((EVENTS * place as u8) as u16 * 256)) };
 }
 
 /// The parts of a mark; `None` if rmon did not write it.
@@ -253,7 +259,7 @@ mod tests {
                 (false, false) => Place::Middle,
             };
             // SAFETY: a live state, and a valid event.
-            unsafe { enter(state, 0, *event, place) };
+            unsafe { enter(state, fresh(0, *event), place) };
         }
         states
     }
@@ -293,8 +299,8 @@ mod tests {
         let start = states.as_mut_ptr();
         // SAFETY: the last two states of the array, entered again on their own.
         unsafe {
-            enter(start.add(2), 0, 5, Place::First);
-            enter(start.add(3), 0, 5, Place::Last);
+            enter(start.add(2), fresh(0, 5), Place::First);
+            enter(start.add(3), fresh(0, 5), Place::Last);
             assert_eq!(array_of(start), None);
             assert_eq!(array_of(start.add(2)), Some((start.add(2), 2)));
         }

@@ -76,6 +76,23 @@ mod machine {
         set
     }
 
+    /// Stores two bytes at once, of whatever alignment.
+    ///
+    /// # Safety
+    /// Both bytes are valid for writes.
+    #[inline(always)]
+    pub unsafe fn store_bytes(bytes: *mut u8, pair: u16) {
+        // SAFETY: a store to two bytes that are valid for it.
+        unsafe {
+            asm!(
+                "mov word ptr [{bytes}], {pair:x}",
+                bytes = in(reg) bytes,
+                pair = in(reg) pair,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
     /// Whether the byte `DISPLACEMENT` bytes behind `base` is above a number.
     ///
     /// # Safety
@@ -193,6 +210,19 @@ mod machine {
         unsafe { and_byte_at(set, base.add(offset + DISPLACEMENT)) }
     }
 
+    /// Stores two bytes, of whatever alignment, the first in the lower half.
+    ///
+    /// # Safety
+    /// Both bytes are valid for writes, and atomics for all who use them.
+    #[inline(always)]
+    pub unsafe fn store_bytes(bytes: *mut u8, pair: u16) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            (*bytes.cast::<AtomicU8>()).store(pair as u8, Relaxed);
+            (*bytes.add(1).cast::<AtomicU8>()).store((pair >> 8) as u8, Relaxed);
+        }
+    }
+
     /// Whether the byte `DISPLACEMENT` bytes behind `base` is above a number.
     ///
     /// # Safety
@@ -234,4 +264,6 @@ mod machine {
     }
 }
 
-pub use machine::{and_byte, and_byte_at, half_differs, hide, is_above, without_bit, word_differs};
+pub use machine::{
+    and_byte, and_byte_at, half_differs, hide, is_above, store_bytes, without_bit, word_differs,
+};
