@@ -382,7 +382,7 @@ unsafe extern "C" fn one<const EVENT: u8, P: Payload>(
     // The highest slot is always empty: it stands in for no tool at all.
     let tool = (u32::from(wanted) | 1 << 7).trailing_zeros();
     // SAFETY: `EVENT` is an event, and the number is one of eight.
-    let slot = unsafe { &*fold::hide(tool::slot(usize::from(EVENT), tool as usize)) };
+    let slot = unsafe { tool::slot(usize::from(EVENT), tool as usize) };
     let Some(entry) = slot.inline() else {
         let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
         // SAFETY: the caller's promise.
@@ -433,11 +433,11 @@ unsafe extern "C" fn more<const EVENT: u8, P: Payload>(
     let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
     let mut left = u32::from(wanted);
     loop {
-        // SAFETY: there are several tools, and the loop ends before there is none.
+        // SAFETY: there is one tool at least, and the loop ends before there is none.
         let tool = unsafe { NonZeroU32::new_unchecked(left) }.ilog2();
         // SAFETY: `EVENT` is an event, and the number is one of eight.
-        let Some(entry) = (unsafe { tool::slot(usize::from(EVENT), tool as usize) }).inline()
-        else {
+        let slot = unsafe { tool::slot(usize::from(EVENT), tool as usize) };
+        let Some(entry) = slot.inline() else {
             // SAFETY: the caller's promise.
             return unsafe { rest(&mut delivery, left, None) };
         };

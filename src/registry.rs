@@ -8,8 +8,12 @@
 //!
 //! The words per event are published first, the version after them (Release). A scope loads the
 //! version (Acquire) *before* it reads the words, so that it can only store a version that is too
-//! old for what it read, never one that is too new: then it merely comes again. Threads that share
-//! states ask once more after writing them (see [`store_version`]). A fire reads its
+//! old for what it read, never one that is too new: then it merely comes again.
+//!
+//! States may be shared by threads. One that has read an old version may write its old states over
+//! another's new ones, and the new version may be stored last: the states would be older than their
+//! version says. So a thread is inside while it writes states; whoever publishes a version makes all
+//! threads pass a fence, looks who is inside, and publishes one more version when those have left. A fire reads its
 //! event's word inside (see `sync::word`), so that [`synchronize`] after a change means that no fire
 //! goes by the old word any more.
 
@@ -177,24 +181,22 @@ pub unsafe fn is_current(scope: *mut u64) -> bool {
     scope.load(Acquire) == version()
 }
 
-/// Stores the version of a scope whose states have been filled, and tells whether it is still the
-/// registry's. If not, another thread may meanwhile have filled the same states with what is newer,
-/// before this one wrote what is older: they must be filled again.
+/// Stores the version of a scope whose states have been filled.
 ///
 /// # Safety
 /// As for [`is_current`], and `scope` is valid for writes.
 #[inline(always)]
-pub unsafe fn store_version(scope: *mut u64, filled: u64) -> bool {
+pub unsafe fn store_version(scope: *mut u64, filled: u64) {
     // SAFETY: the caller's promise.
     let scope = unsafe { AtomicU64::from_ptr(scope) };
-    // SeqCst, for its Release, which pairs with the Acquire in `is_current` and in the header; and
-    // because the states must be out before the version is asked again.
-    scope.swap(filled, SeqCst);
-    VERSION.load(SeqCst) == filled
+    // Release: pairs with the Acquire in `is_current` and in the header.
+    scope.store(filled, Release);
 }
 
-/// Between writing states and asking for the version again; see [`store_version`].
+/// Between writing states and asking for the version again, where a thread may have been writing what
+/// is older over what is newer.
 pub fn after_states() {
+    // SeqCst: the states must be out before the version is loaded again.
     fence(SeqCst);
 }
 
@@ -205,6 +207,8 @@ struct Control {
     disabled: Marks<0xff>,
     codes: Codes,
     last_version: u64,
+    /// Whether a version was published during this call.
+    published: bool,
     /// Whether `sync` is ready for events to be delivered.
     started: bool,
     /// To be run when no reader is inside any more.
@@ -224,6 +228,7 @@ impl Default for Control {
             disabled: Marks::new(&ENABLED),
             codes: Codes::default(),
             last_version: 0,
+            published: false,
             started: false,
             jobs: Vec::new(),
             retired: Vec::new(),
@@ -258,6 +263,7 @@ impl Control {
         };
         // Release: pairs with the Acquire in `version`.
         VERSION.store(version, Release);
+        self.published = version != 0;
     }
 
     fn free_later(&mut self, old: Option<Registration>) {
@@ -351,9 +357,25 @@ fn write<R>(body: impl FnOnce(&mut Control) -> Result<R>) -> Result<R> {
     }
     let result = body(control);
     let jobs = control.take_jobs();
+    let published = core::mem::take(&mut control.published);
     drop(guard);
     reclaim::defer(jobs);
+    if published {
+        reclaim::after_others(Box::new(publish_again));
+    }
     result
+}
+
+/// Has all scopes filled once more, because some thread may have been filling one when what is
+/// listened to was changed.
+fn publish_again() {
+    let mut guard = CONTROL.lock();
+    let control = guard.get_or_insert_default();
+    if VERSION.load(Relaxed) != 0 {
+        control.last_version += 1;
+        // Release: as in `Control::publish`.
+        VERSION.store(control.last_version, Release);
+    }
 }
 
 /// As [`write`], for changes that the delivery which is going on on this thread must heed.

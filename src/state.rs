@@ -133,15 +133,24 @@ pub const fn fresh(tools: u8, event: u8) -> u16 {
     (tools as u16) | ((NEW + event) as u16) << 8
 }
 
-/// Writes one state of an array that is being entered; `fresh` is from [`fresh`]. Each byte is written
-/// once and finally, since another thread may be using the array.
+/// Writes one state of an array that is being entered, `BEHIND` states behind `state`; `fresh` is from
+/// [`fresh`]. Each byte gets its final value at once, since another thread may be using the array.
 ///
 /// # Safety
-/// As for [`load_active`].
+/// As for [`load_active`], of the state that is written.
 #[inline(always)]
-pub unsafe fn enter(state: *mut State, fresh: u16, place: Place) {
+pub unsafe fn enter<const BEHIND: usize>(state: *mut State, fresh: u16, place: Place) {
+    let fresh = fresh + (EVENTS * place as u8) as u16 * 256;
     // SAFETY: a state is two bytes, `active` first, and valid by the caller's promise.
-    unsafe { fold::store_bytes(state.cast(), fresh + ((EVENTS * place as u8) as u16 * 256)) };
+    unsafe {
+        match BEHIND {
+            0 => fold::store_bytes::<0>(state.cast(), fresh),
+            1 => fold::store_bytes::<2>(state.cast(), fresh),
+            2 => fold::store_bytes::<4>(state.cast(), fresh),
+            3 => fold::store_bytes::<6>(state.cast(), fresh),
+            _ => fold::store_bytes::<0>(state.add(BEHIND).cast(), fresh),
+        }
+    }
 }
 
 /// The parts of a mark; `None` if rmon did not write it.
@@ -259,7 +268,7 @@ mod tests {
                 (false, false) => Place::Middle,
             };
             // SAFETY: a live state, and a valid event.
-            unsafe { enter(state, fresh(0, *event), place) };
+            unsafe { enter::<0>(state, fresh(0, *event), place) };
         }
         states
     }
@@ -299,8 +308,8 @@ mod tests {
         let start = states.as_mut_ptr();
         // SAFETY: the last two states of the array, entered again on their own.
         unsafe {
-            enter(start.add(2), fresh(0, 5), Place::First);
-            enter(start.add(3), fresh(0, 5), Place::Last);
+            enter::<2>(start, fresh(0, 5), Place::First);
+            enter::<3>(start, fresh(0, 5), Place::Last);
             assert_eq!(array_of(start), None);
             assert_eq!(array_of(start.add(2)), Some((start.add(2), 2)));
         }

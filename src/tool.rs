@@ -8,6 +8,7 @@ use std::ffi::CString;
 
 use crate::event::{EVENT_COUNT, Event, EventSet};
 use crate::status::{Error, Result};
+use crate::sync::fold;
 use crate::sync::reclaim;
 use crate::sync::slot::{Backing, Entry, Slot};
 
@@ -101,8 +102,9 @@ static BACKINGS: [[Backing; 8]; EVENT_COUNT] =
 /// `event` is below [`EVENT_COUNT`], `tool` below 8.
 #[inline(always)]
 pub unsafe fn slot(event: usize, tool: usize) -> &'static Slot {
-    // SAFETY: the caller keeps both in bounds.
-    unsafe { SLOTS.0.get_unchecked(event).get_unchecked(tool) }
+    // SAFETY: the caller keeps both in bounds. The row's address is hidden, lest it be added to the
+    // slot's again and again.
+    unsafe { (*fold::hide(SLOTS.0.get_unchecked(event))).get_unchecked(tool) }
 }
 
 /// The callback of an event and a tool, if there is one. Readers only, inside.

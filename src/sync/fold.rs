@@ -76,18 +76,19 @@ mod machine {
         set
     }
 
-    /// Stores two bytes at once, of whatever alignment.
+    /// Stores two bytes at once, of whatever alignment, `DISPLACEMENT` bytes behind `base`.
     ///
     /// # Safety
     /// Both bytes are valid for writes.
     #[inline(always)]
-    pub unsafe fn store_bytes(bytes: *mut u8, pair: u16) {
+    pub unsafe fn store_bytes<const DISPLACEMENT: usize>(base: *mut u8, pair: u16) {
         // SAFETY: a store to two bytes that are valid for it.
         unsafe {
             asm!(
-                "mov word ptr [{bytes}], {pair:x}",
-                bytes = in(reg) bytes,
+                "mov word ptr [{base} + {displacement}], {pair:x}",
+                base = in(reg) base,
                 pair = in(reg) pair,
+                displacement = const DISPLACEMENT,
                 options(nostack, preserves_flags),
             );
         }
@@ -210,14 +211,16 @@ mod machine {
         unsafe { and_byte_at(set, base.add(offset + DISPLACEMENT)) }
     }
 
-    /// Stores two bytes, of whatever alignment, the first in the lower half.
+    /// Stores two bytes, of whatever alignment, `DISPLACEMENT` bytes behind `base`, the lower half of
+    /// the pair first.
     ///
     /// # Safety
     /// Both bytes are valid for writes, and atomics for all who use them.
     #[inline(always)]
-    pub unsafe fn store_bytes(bytes: *mut u8, pair: u16) {
+    pub unsafe fn store_bytes<const DISPLACEMENT: usize>(base: *mut u8, pair: u16) {
         // SAFETY: the caller's promise.
         unsafe {
+            let bytes = base.add(DISPLACEMENT);
             (*bytes.cast::<AtomicU8>()).store(pair as u8, Relaxed);
             (*bytes.add(1).cast::<AtomicU8>()).store((pair >> 8) as u8, Relaxed);
         }

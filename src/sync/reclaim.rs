@@ -54,6 +54,19 @@ fn inside() -> Vec<Inside> {
 }
 
 impl Pending {
+    fn push(&mut self, waiting: Vec<Inside>, jobs: Vec<Job>) {
+        match self.batches.last_mut() {
+            // While one thread sits in a callback, everything waits for the same.
+            Some(last) if last.waiting == waiting => last.jobs.extend(jobs),
+            _ => {
+                for inside in &waiting {
+                    thread::note_awaited(inside.record);
+                }
+                self.batches.push(Batch { waiting, jobs });
+            }
+        }
+    }
+
     /// The jobs that wait for nobody any more.
     fn take_ready(&mut self) -> Vec<Job> {
         if self.batches.is_empty() {
@@ -83,18 +96,20 @@ pub fn defer(jobs: Vec<Job>) {
     barrier();
     let mut pending = PENDING.lock();
     let waiting = inside();
-    match pending.batches.last_mut() {
-        // While one thread sits in a callback, everything waits for the same.
-        Some(last) if last.waiting == waiting => last.jobs.extend(jobs),
-        _ => {
-            for inside in &waiting {
-                thread::note_awaited(inside.record);
-            }
-            pending.batches.push(Batch { waiting, jobs });
-        }
-    }
+    pending.push(waiting, jobs);
     drop(pending);
     collect();
+}
+
+/// Runs the job when no other thread can be inside that is inside now; never if there is none.
+pub fn after_others(job: Job) {
+    barrier();
+    let mut pending = PENDING.lock();
+    let mut waiting = inside();
+    waiting.retain(|waiting| waiting.record != thread::current().address());
+    if !waiting.is_empty() {
+        pending.push(waiting, vec![job]);
+    }
 }
 
 /// Runs what is ready. No lock is held.

@@ -71,10 +71,12 @@ pub struct Model {
     codes_made: i32,
     made: [Address; MADE_CODES],
     addresses: VecDeque<Address>,
-    /// The calls that have not ended: code, callable, first argument.
-    calls: Vec<(Address, Address, Address)>,
+    /// The calls that have not ended: code, callable, first argument; and the version at the time.
+    calls: Vec<(Address, Address, Address, u64)>,
     /// A callback or destroy function is running.
     inside: bool,
+    /// The code whose event is being delivered, while it lives.
+    delivering: Option<Address>,
     /// The callback that is running has changed something; has cleared these tools.
     changed: bool,
     cleared: BTreeSet<usize>,
@@ -271,10 +273,13 @@ impl Model {
 
     /// Drops what tools have set on a code.
     fn forget(&mut self, code: Address) -> Result {
-        let before = (self.local.len(), self.disabled.len());
-        self.local.retain(|key, _| key.1 != code);
+        if self.delivering == Some(code) {
+            self.delivering = None;
+        }
         self.disabled.retain(|location| location.1 != code);
-        if before != (self.local.len(), self.disabled.len()) {
+        let before = self.local.len();
+        self.local.retain(|key, _| key.1 != code);
+        if self.local.len() != before {
             self.new_version();
         }
         Ok(())
@@ -355,11 +360,14 @@ impl Model {
         if pymonitoring && matches!(event, C_RETURN | C_RAISE) {
             (told.object, told.arg0) = self.last_call(code);
         }
+        if pymonitoring && is_exception(event) && self.interested(event).is_empty() {
+            return OK; // the host is not asked for the exception
+        }
         if fire.offset < 0 {
             return status::INVALID_OFFSET;
         }
-        if event == CALL {
-            self.calls.push((code, told.object, told.arg0));
+        if event == CALL && self.hears_of_ends() {
+            self.calls.push((code, told.object, told.arg0, self.version));
             if self.calls.len() > CALLS {
                 self.calls.remove(0);
             }
@@ -373,7 +381,7 @@ impl Model {
         if own {
             self.arrays[array].active[state].retain(|tool| !off.contains(tool));
         }
-        self.inside = true;
+        (self.inside, self.delivering) = (true, Some(code));
         let mut status = OK;
         while let Some(tool) = left.pop_last() {
             let Some((callback, asked)) = self.callback(tool, event) else {
@@ -401,16 +409,17 @@ impl Model {
                     status = status::CANNOT_DISABLE;
                     break;
                 }
-                // A tool that cleared itself has no more locations to disable.
-                let cleared = self.cleared.contains(&tool);
-                // A callback for BRANCH hears of both directions, and means both; so does a fire of it.
-                for event in controlling(if event == BRANCH { BRANCH } else { asked }) {
-                    if !cleared {
+                // A tool that cleared itself has no more locations to disable, a code that died none
+                // to be.
+                if !self.cleared.contains(&tool) && self.delivering == Some(code) {
+                    // A callback for BRANCH hears of both directions, and means both; so does a fire
+                    // of it.
+                    for event in controlling(if event == BRANCH { BRANCH } else { asked }) {
                         self.disabled.insert((tool, code, *event, location));
                     }
-                }
-                if own && !cleared {
-                    self.arrays[array].active[state].remove(&tool);
+                    if own {
+                        self.arrays[array].active[state].remove(&tool);
+                    }
                 }
             }
             // Who was silenced meanwhile is not called any more.
@@ -418,7 +427,7 @@ impl Model {
                 self.hears(*tool, event, code) && !self.is_disabled(*tool, event, code, location)
             });
         }
-        self.inside = false;
+        (self.inside, self.delivering) = (false, None);
         status
     }
 
@@ -434,16 +443,21 @@ impl Model {
         callbacks.get(&asked).map(|callback| (callback.clone(), asked))
     }
 
-    /// The newest call in a code that has not ended; it ends, and what was called after it has too.
+    /// Calls are remembered for callbacks that hear how they end.
+    fn hears_of_ends(&self) -> bool {
+        let hears = |event| self.tools.iter().any(|tool| tool.callbacks.contains_key(&event));
+        hears(C_RETURN) || hears(C_RAISE)
+    }
+
+    /// The newest call in a code that has not ended; it ends, and what was called after it has too. If
+    /// something else is listened to by now, it may have ended before, and nobody said so.
     fn last_call(&mut self, code: Address) -> (Address, Address) {
-        match self.calls.iter().rposition(|call| call.0 == code) {
-            Some(place) => {
-                let (_, callable, arg0) = self.calls[place];
-                self.calls.truncate(place);
-                (callable, arg0)
-            }
-            None => (0, 0),
-        }
+        let Some(place) = self.calls.iter().rposition(|call| call.0 == code) else {
+            return (0, 0);
+        };
+        let (_, callable, arg0, version) = self.calls[place];
+        self.calls.truncate(place);
+        if version == self.version { (callable, arg0) } else { (0, 0) }
     }
 
     /// Frees what was removed, as soon as nobody is inside.
@@ -628,16 +642,19 @@ impl Model {
     }
 }
 
+fn is_exception(event: u8) -> bool {
+    matches!(event, RAISE | RERAISE | EXCEPTION_HANDLED | PY_UNWIND | PY_THROW)
+}
+
 /// What a callback is told of a fire, but for the tool.
 fn told(event: u8, code: Address, fire: &Fire) -> Told {
     let jump = matches!(event, JUMP | BRANCH | BRANCH_LEFT | BRANCH_RIGHT);
-    let exception = matches!(event, RAISE | RERAISE | EXCEPTION_HANDLED | PY_UNWIND | PY_THROW);
     let has_arg0 = matches!(event, CALL | C_RETURN | C_RAISE);
     // Under CPython's names a target is an object, an exception is the host's, and what returns or
     // raises is not said.
     let (target, object) = match fire.names {
         Names::Rmon => (if jump { fire.number } else { -1 }, !jump),
-        Names::PyMonitoring => (-1, !exception),
+        Names::PyMonitoring => (-1, !is_exception(event)),
     };
     let none = matches!(event, PY_START | PY_RESUME | LINE | INSTRUCTION);
     Told {
