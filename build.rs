@@ -7,6 +7,8 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=cbindgen.toml");
     println!("cargo::rerun-if-changed=src");
+    // For tests/readme.rs, which compiles C.
+    println!("cargo::rustc-env=RMON_TARGET={}", std::env::var("TARGET").unwrap_or_default());
     name_library();
     #[cfg(feature = "header")]
     header::make();

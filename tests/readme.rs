@@ -24,8 +24,15 @@ fn the_first_program_is_the_tested_one_and_prints_what_the_readme_says() {
 
     let library = common::release_library();
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
-    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-    let compiled = Command::new(&compiler)
+    // The cc crate finds the compiler that the user means (CC, cross tools), as build scripts do.
+    let compiler = cc::Build::new()
+        .opt_level(1)
+        .target(env!("RMON_TARGET"))
+        .host(env!("RMON_TARGET"))
+        .try_get_compiler()
+        .expect("a C compiler is needed");
+    let compiled = compiler
+        .to_command()
         .args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"])
         .arg(root.join("include"))
         .arg(&source)
@@ -33,7 +40,7 @@ fn the_first_program_is_the_tested_one_and_prints_what_the_readme_says() {
         .arg("-o")
         .arg(&program)
         .status()
-        .unwrap_or_else(|error| panic!("a C compiler is needed ({compiler}): {error}"));
+        .expect("the C compiler can be run");
     assert!(compiled.success());
 
     // The program looks for librmon.so.0, the library's SONAME.
