@@ -12,10 +12,12 @@
 //!
 //! States may be shared by threads. One that has read an old version may write its old states over
 //! another's new ones, and the new version may be stored last: the states would be older than their
-//! version says. So a thread is inside while it writes states; whoever publishes a version makes all
-//! threads pass a fence, looks who is inside, and publishes one more version when those have left. A fire reads its
-//! event's word inside (see `sync::word`), so that [`synchronize`] after a change means that no fire
-//! goes by the old word any more.
+//! version says. So a thread is inside while it writes states. Between the words and the version the
+//! writer makes all threads pass a fence and looks who is inside: those may have read older words, and
+//! when they have left, one more version is published. Who comes later writes the new words.
+//!
+//! A fire reads its event's word inside (see `sync::word`), so that [`synchronize`] after a change
+//! means that no fire goes by the old word any more.
 
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{
@@ -30,7 +32,7 @@ use crate::event::{EVENT_COUNT, Event, EventSet};
 use crate::state;
 use crate::status::{Error, Result};
 use crate::sync::lock::Lock;
-use crate::sync::reclaim::{self, Job};
+use crate::sync::reclaim::{self, Job, Others};
 use crate::sync::slot::Entry;
 use crate::sync::table::Retired;
 use crate::sync::{self, ForkHooks, thread};
@@ -207,8 +209,8 @@ struct Control {
     disabled: Marks<0xff>,
     codes: Codes,
     last_version: u64,
-    /// Whether a version was published during this call.
-    published: bool,
+    /// Who may be filling states with older words than those of the version published in this call.
+    may_be_late: Others,
     /// Whether `sync` is ready for events to be delivered.
     started: bool,
     /// To be run when no reader is inside any more.
@@ -228,7 +230,7 @@ impl Default for Control {
             disabled: Marks::new(&ENABLED),
             codes: Codes::default(),
             last_version: 0,
-            published: false,
+            may_be_late: Others::default(),
             started: false,
             jobs: Vec::new(),
             retired: Vec::new(),
@@ -261,9 +263,11 @@ impl Control {
         } else {
             0
         };
+        if version != 0 {
+            self.may_be_late = reclaim::others_inside();
+        }
         // Release: pairs with the Acquire in `version`.
         VERSION.store(version, Release);
-        self.published = version != 0;
     }
 
     fn free_later(&mut self, old: Option<Registration>) {
@@ -357,12 +361,10 @@ fn write<R>(body: impl FnOnce(&mut Control) -> Result<R>) -> Result<R> {
     }
     let result = body(control);
     let jobs = control.take_jobs();
-    let published = core::mem::take(&mut control.published);
+    let late = core::mem::take(&mut control.may_be_late);
     drop(guard);
     reclaim::defer(jobs);
-    if published {
-        reclaim::after_others(Box::new(publish_again));
-    }
+    reclaim::after(late, Box::new(publish_again));
     result
 }
 

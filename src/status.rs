@@ -135,6 +135,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_panic_becomes_an_internal_error() {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| ()));
+        let result = contained(|| -> Result<()> { panic!("planted") });
+        std::panic::set_hook(hook);
+        assert_eq!(result, Err(Error::Internal));
+        assert_eq!(contained(|| Ok(7)), Ok(7));
+    }
+
+    #[test]
     fn numbers_count_down_from_minus_one_without_a_gap() {
         for (index, error) in Error::ALL.into_iter().enumerate() {
             assert_eq!(error.status(), -1 - index as c_int);

@@ -40,6 +40,9 @@ struct Pending {
     running: usize,
 }
 
+// SAFETY: as for `Pending`.
+unsafe impl Send for Others {}
+
 // SAFETY: the pointers in `waiting` are compared, and followed only through the list of threads,
 // under the lock that this value lies in.
 unsafe impl Send for Pending {}
@@ -59,8 +62,9 @@ impl Pending {
             // While one thread sits in a callback, everything waits for the same.
             Some(last) if last.waiting == waiting => last.jobs.extend(jobs),
             _ => {
-                for inside in &waiting {
-                    thread::note_awaited(inside.record);
+                let inside = inside();
+                for waiting in waiting.iter().filter(|waiting| inside.contains(waiting)) {
+                    thread::note_awaited(waiting.record);
                 }
                 self.batches.push(Batch { waiting, jobs });
             }
@@ -101,14 +105,27 @@ pub fn defer(jobs: Vec<Job>) {
     collect();
 }
 
-/// Runs the job when no other thread can be inside that is inside now; never if there is none.
-pub fn after_others(job: Job) {
+/// Other threads that were inside at some moment.
+#[derive(Default)]
+pub struct Others(Vec<Inside>);
+
+/// The other threads that are inside, of which each has seen, or will see when it is next inside, what
+/// was stored before this call.
+pub fn others_inside() -> Others {
     barrier();
-    let mut pending = PENDING.lock();
-    let mut waiting = inside();
-    waiting.retain(|waiting| waiting.record != thread::current().address());
-    if !waiting.is_empty() {
-        pending.push(waiting, vec![job]);
+    let pending = PENDING.lock();
+    let mut others = inside();
+    drop(pending);
+    others.retain(|other| other.record != thread::current().address());
+    Others(others)
+}
+
+/// Runs the job when those threads have been outside; never if there are none. The registry's lock is
+/// not held.
+pub fn after(others: Others, job: Job) {
+    if !others.0.is_empty() {
+        PENDING.lock().push(others.0, vec![job]);
+        collect();
     }
 }
 
