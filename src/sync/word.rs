@@ -12,8 +12,8 @@
 //! only: the writer executes it for all threads at once (`barrier`). Where the kernel refuses that,
 //! readers execute a real one after entering.
 //!
-//! Leaving is a Release store, paired with the writer's Acquire load in [`Word::get`]: what the
-//! callback did is seen by whoever then destroys its data.
+//! Both are Release stores, paired with the writer's Acquire load in [`Word::get`]: what the callback
+//! did is seen by whoever then destroys its data.
 
 use super::prim::{
     AtomicU64,
@@ -76,7 +76,9 @@ impl Word {
     /// Goes inside. Only the own thread calls this, when idle.
     #[inline(always)]
     pub fn enter(&self) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(1), Relaxed);
+        // Release: a writer may see this store instead of the one in `leave` before it, and must then
+        // see what came before that too.
+        self.0.store(self.0.load(Relaxed).wrapping_add(1), Release);
         // Pairs with the writer's barrier between unpublishing and `get`.
         compiler_fence(SeqCst);
     }
