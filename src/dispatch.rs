@@ -117,8 +117,6 @@ pub unsafe fn fire<const EVENT: u8, P: Payload>(
         // SAFETY: the caller's promise; the thread is inside.
         unsafe { long_way::<EVENT, P>(state, code, offset, payload) }
     };
-    // SAFETY: `EVENT` is an event, and the thread is inside.
-    let enabled = || unsafe { ENABLED.first(EVENT, code, payload.location(offset)) };
     // SAFETY: `EVENT` is an event.
     let interest = unsafe { registry::interest(EVENT) };
     // SAFETY: the state is valid.
@@ -138,7 +136,8 @@ pub unsafe fn fire<const EVENT: u8, P: Payload>(
             has_disabled = interest.has_disabled();
         }
         if has_disabled {
-            match enabled() {
+            // SAFETY: as above.
+            match unsafe { ENABLED.first(EVENT, code, payload.location(offset)) } {
                 Look::Found(enabled) => {
                     let left = enabled.of(wanted);
                     if left == 0 {

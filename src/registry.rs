@@ -276,10 +276,15 @@ impl Control {
         }
     }
 
+    /// Removes a callback; what depends on it is to be published.
+    fn unregister(&mut self, tool: ToolId, event: Event) {
+        let old = self.tools.unregister(tool, event);
+        self.free_later(old);
+    }
+
     fn clear_tool(&mut self, tool: ToolId) {
         for event in Event::ALL {
-            let old = self.tools.unregister(tool, event);
-            self.free_later(old);
+            self.unregister(tool, event);
         }
         self.tools.set_events(tool, EventSet::empty());
         self.local.remove_tool(tool.number(), &mut self.retired);
@@ -344,8 +349,8 @@ extern "C" fn watch_fork() {
 #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
 static WATCH_FORK: extern "C" fn() = watch_fork;
 
-/// Reads under the lock.
-fn read<R>(body: impl FnOnce(&Control) -> R) -> R {
+/// Does something under the lock that leaves nothing to be freed.
+fn locked<R>(body: impl FnOnce(&mut Control) -> R) -> R {
     body(CONTROL.lock().get_or_insert_default())
 }
 
@@ -371,13 +376,13 @@ fn write<R>(body: impl FnOnce(&mut Control) -> Result<R>) -> Result<R> {
 /// Has all scopes filled once more, because some thread may have been filling one when what is
 /// listened to was changed.
 fn publish_again() {
-    let mut guard = CONTROL.lock();
-    let control = guard.get_or_insert_default();
-    if VERSION.load(Relaxed) != 0 {
-        control.last_version += 1;
-        // Release: as in `Control::publish`.
-        VERSION.store(control.last_version, Release);
-    }
+    locked(|control| {
+        if VERSION.load(Relaxed) != 0 {
+            control.last_version += 1;
+            // Release: as in `Control::publish`.
+            VERSION.store(control.last_version, Release);
+        }
+    });
 }
 
 /// As [`write`], for changes that the delivery which is going on on this thread must heed.
@@ -435,12 +440,12 @@ fn clear_and(tool: ToolId, then: impl FnOnce(&mut Control)) -> Result<()> {
 
 /// Tells `body` the name under which an id is in use, or `None`.
 pub fn with_tool_name<R>(tool: ToolId, body: impl FnOnce(Option<&CStr>) -> R) -> R {
-    read(|control| body(control.tools.name(tool)))
+    locked(|control| body(control.tools.name(tool)))
 }
 
 /// A tool's global events, normalised.
 pub fn get_events(tool: ToolId) -> EventSet {
-    read(|control| control.tools.events(tool))
+    locked(|control| control.tools.events(tool))
 }
 
 /// Sets a tool's global events.
@@ -462,7 +467,7 @@ pub fn set_events(tool: ToolId, set: EventSet) -> Result<()> {
 
 /// A tool's local events on a code, normalised.
 pub fn get_local_events(tool: ToolId, code: *mut c_void) -> EventSet {
-    read(|control| code::local_events(&control.local, tool.number(), code))
+    locked(|control| code::local_events(&control.local, tool.number(), code))
 }
 
 /// Sets a tool's local events on a code.
@@ -495,7 +500,7 @@ pub fn register_callback(tool: ToolId, event: Event, candidate: Candidate) -> Re
         control.publish_interest();
         control.free_later(old);
         control.jobs.push(Box::new(move || {
-            CONTROL.lock().get_or_insert_default().tools.settle(tool, event, ticket);
+            locked(|control| control.tools.settle(tool, event, ticket));
         }));
         Ok(())
     })
@@ -504,9 +509,8 @@ pub fn register_callback(tool: ToolId, event: Event, candidate: Candidate) -> Re
 /// Removes a callback, if there is one.
 pub fn unregister_callback(tool: ToolId, event: Event) -> Result<()> {
     change(|control| {
-        let old = control.tools.unregister(tool, event);
+        control.unregister(tool, event);
         control.publish_interest();
-        control.free_later(old);
         Ok(())
     })
 }
@@ -516,8 +520,8 @@ pub fn unregister_if(tool: ToolId, event: Event, entry: Entry) -> Result<()> {
     change(|control| {
         let found = control.tools.registration(tool, event);
         if found.is_some_and(|registration| registration.is(entry)) {
-            let old = control.tools.unregister(tool, event);
-            control.free_later(old);
+            control.unregister(tool, event);
+            control.publish_interest();
         }
         Ok(())
     })
@@ -529,7 +533,7 @@ pub fn with_callback<R>(
     event: Event,
     body: impl FnOnce(Option<&Registration>) -> R,
 ) -> R {
-    read(|control| body(control.tools.registration(tool, event)))
+    locked(|control| body(control.tools.registration(tool, event)))
 }
 
 /// Enables all disabled locations again, for all tools.
@@ -582,7 +586,7 @@ pub fn insert_code(code: Box<Code>) -> Result<*mut c_void> {
 
 /// Adds a reference to a look-alike of ours.
 pub fn retain_code(code: *mut c_void) {
-    CONTROL.lock().get_or_insert_default().codes.retain(code);
+    locked(|control| control.codes.retain(code));
 }
 
 /// Drops a reference to a look-alike of ours; with the last one, all that tools have set on it goes.
@@ -605,7 +609,7 @@ pub fn with_code<R>(
     struct_size: u32,
     body: impl FnOnce(Option<CodeInfo>) -> R,
 ) -> R {
-    read(|control| body(control.codes.describe(code, struct_size)))
+    locked(|control| body(control.codes.describe(code, struct_size)))
 }
 
 /// Drops all that tools have set on a code.

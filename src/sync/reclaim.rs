@@ -40,9 +40,6 @@ struct Pending {
     running: usize,
 }
 
-// SAFETY: as for `Pending`.
-unsafe impl Send for Others {}
-
 // SAFETY: the pointers in `waiting` are compared, and followed only through the list of threads,
 // under the lock that this value lies in.
 unsafe impl Send for Pending {}
@@ -54,6 +51,38 @@ fn inside() -> Vec<Inside> {
     let mut found = Vec::new();
     thread::for_each(|record, word| found.extend(word.map(|word| Inside { record, word })));
     found
+}
+
+/// Who is inside now, of whom each has seen, or will see when it is next inside, what was stored before
+/// this call.
+fn inside_after_barrier() -> Vec<Inside> {
+    barrier();
+    let _pending = PENDING.lock();
+    inside()
+}
+
+/// A visit inside for jobs, from making it to dropping it; none if the thread is inside already.
+struct Visit(Option<Current>);
+
+impl Visit {
+    fn new() -> Visit {
+        let current = thread::current();
+        let entered = current.go_inside();
+        if entered {
+            // What was delivered last on this thread may be dead.
+            current.set_code(core::ptr::null_mut());
+        }
+        Visit(entered.then_some(current))
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if let Some(current) = self.0 {
+            current.go_outside();
+            current.take_change();
+        }
+    }
 }
 
 impl Pending {
@@ -109,13 +138,13 @@ pub fn defer(jobs: Vec<Job>) {
 #[derive(Default)]
 pub struct Others(Vec<Inside>);
 
+// SAFETY: as for `Pending`.
+unsafe impl Send for Others {}
+
 /// The other threads that are inside, of which each has seen, or will see when it is next inside, what
 /// was stored before this call.
 pub fn others_inside() -> Others {
-    barrier();
-    let pending = PENDING.lock();
-    let mut others = inside();
-    drop(pending);
+    let mut others = inside_after_barrier();
     others.retain(|other| other.record != thread::current().address());
     Others(others)
 }
@@ -133,7 +162,6 @@ pub fn after(others: Others, job: Job) {
 #[cold]
 #[inline(never)]
 pub fn collect() {
-    let current = thread::current();
     loop {
         let mut pending = PENDING.lock();
         let ready = pending.take_ready();
@@ -143,21 +171,14 @@ pub fn collect() {
         // Go inside while the lock is held: another thread's `synchronize` must see either the jobs
         // here, or this thread inside. The round that follows takes up what was then deferred
         // because of it.
-        let entered = current.go_inside();
-        if entered {
-            // What was delivered last on this thread may be dead.
-            current.set_code(core::ptr::null_mut());
-        }
+        let visit = Visit::new();
         pending.running += 1;
         drop(pending);
         for job in ready {
             // A panic in a job is a fault of its author's; there is nobody to tell.
             let _ = catch_unwind(AssertUnwindSafe(job));
         }
-        if entered {
-            current.go_outside();
-            current.take_change();
-        }
+        drop(visit);
         let mut pending = PENDING.lock();
         pending.running = pending.running.saturating_sub(1);
     }
@@ -165,16 +186,8 @@ pub fn collect() {
 
 /// Runs a job now, as being inside.
 pub fn run_inside(job: impl FnOnce()) {
-    let current = thread::current();
-    let entered = current.go_inside();
-    if entered {
-        current.set_code(core::ptr::null_mut());
-    }
+    let _visit = Visit::new();
     job();
-    if entered {
-        current.go_outside();
-        current.take_change();
-    }
 }
 
 /// Waits until every thread that is inside now has been outside, then runs what was deferred before.
@@ -185,10 +198,7 @@ pub fn synchronize() -> bool {
         collect();
         return false;
     }
-    barrier();
-    let pending = PENDING.lock();
-    let mut waiting = inside();
-    drop(pending);
+    let mut waiting = inside_after_barrier();
     let mut round = 0u32;
     while !waiting.is_empty() {
         pause(round);

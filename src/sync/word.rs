@@ -12,8 +12,8 @@
 //! only: the writer executes it for all threads at once (`barrier`). Where the kernel refuses that,
 //! readers execute a real one after entering.
 //!
-//! Both are Release stores, paired with the writer's Acquire load in [`Word::get`]: what the callback
-//! did is seen by whoever then destroys its data.
+//! Entering and leaving are Release stores, paired with the writer's Acquire load in [`Word::get`]: what
+//! a callback did is seen by whoever then destroys its data.
 
 use super::prim::{
     AtomicU64,
