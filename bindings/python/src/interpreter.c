@@ -1,0 +1,451 @@
+/* What is kept for each interpreter, and what librmon is told of all of them.
+ *
+ * librmon has one set of tools for the process, Python has one for each interpreter. So librmon is told the union of
+ * what the interpreters have set, and the callback finds the callable of the interpreter that it runs in.
+ *
+ * Fires walk the list of interpreters and read callables without a lock. The structs are used again, but never freed.
+ * With a GIL, an interpreter's callables change only while no thread of it is between finding one and holding it.
+ * Without one (DEFER_RELEASE), what is replaced must be kept until the fires that were under way have ended. librmon
+ * says when, by calling a registration's destroy function. So each registration carries a ticket; whoever replaces a
+ * callable hangs the old one on it, and has the registration replaced too.
+ */
+#include "module.h"
+
+#include <pthread.h>
+
+/* A callable that has been replaced. */
+typedef struct Garbage {
+    struct Garbage *next;
+    Interpreter *owner;
+    PyObject *object; /* owned; to be released by a thread of its interpreter */
+} Garbage;
+
+/* The user data of a registration. */
+typedef struct Ticket {
+    Garbage *garbage;
+} Ticket;
+
+/* What librmon has been told of a tool. Guarded by the lock, as is all that is read of other interpreters. */
+typedef struct Told {
+    bool owned;          /* the id is in use by Python */
+    EventSet registered; /* the events that have our callback */
+    EventSet stale;      /* of those, the ones whose registration is to be replaced */
+    Ticket *tickets[EVENTS]; /* of the registrations; owned by librmon */
+} Told;
+
+const char *const function_names[FUNCTIONS] = {
+    "use_tool_id", "clear_tool_id", "free_tool_id", "get_tool", "register_callback", "get_events", "set_events",
+    "get_local_events", "set_local_events", "restart_events", "_all_events",
+};
+
+static Told told[TOOLS];
+static rmon_callback callback;
+static int alive;          /* how many interpreters there are */
+static Interpreter *first; /* of the list; read without the lock */
+
+/* ---- The lock ---- */
+
+/* Recursive: a destroy function of a native tool, which librmon may run under it, may come back here. */
+static pthread_mutex_t mutex;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_lock(void)
+{
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&mutex, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
+
+static void lock(void)
+{
+    pthread_mutex_lock(&mutex);
+}
+
+static void unlock(void)
+{
+    pthread_mutex_unlock(&mutex);
+}
+
+/* The child's one thread holds the lock from before the fork; how a mutex survives that differs, so it gets a new one. */
+static void start_process(void)
+{
+    make_lock();
+    pthread_atfork(lock, unlock, make_lock);
+}
+
+/* ---- Callables ---- */
+
+bool interpreter_reaches(const Interpreter *self, int tool, bool by_sys)
+{
+    return !self->ended && (!by_sys || (self->installed > 0 && (tool != DEBUGGER || self->debuggers != 0)));
+}
+
+#if DEFER_RELEASE
+/* Keeps a callable until the fires that are under way have ended. Under the lock. */
+static void keep_for_fires(Interpreter *self, int tool, int event, PyObject *callable)
+{
+    Garbage *garbage;
+    Ticket *ticket = told[tool].tickets[event];
+    if (ticket == NULL || callable == NULL)
+        return; /* no fire can find it */
+    garbage = malloc(sizeof *garbage);
+    Py_INCREF(callable);
+    if (garbage == NULL)
+        return; /* kept for ever: better than used when it is gone */
+    garbage->owner = self;
+    garbage->object = callable;
+    garbage->next = ticket->garbage;
+    ticket->garbage = garbage;
+    told[tool].stale |= BIT(event);
+}
+
+/* librmon's destroy function: no fire has the registration any more. */
+static void take_ticket_back(void *user_data)
+{
+    Ticket *ticket = user_data;
+    lock();
+    while (ticket->garbage != NULL) {
+        Garbage *garbage = ticket->garbage;
+        ticket->garbage = garbage->next;
+        garbage->next = garbage->owner->garbage;
+        garbage->owner->garbage = garbage;
+    }
+    unlock();
+    free(ticket);
+}
+
+static int register_event(int tool, int event)
+{
+    Ticket *ticket = calloc(1, sizeof *ticket);
+    if (ticket == NULL)
+        return RMON_ERR_NO_MEMORY;
+    told[tool].tickets[event] = ticket;
+    return rmon_register_callback(tool, event, callback, ticket, take_ticket_back);
+}
+
+void interpreter_release_garbage(Interpreter *self)
+{
+    Garbage *garbage, *next;
+    lock();
+    garbage = self->garbage;
+    self->garbage = NULL;
+    unlock();
+    for (; garbage != NULL; garbage = next) {
+        next = garbage->next;
+        Py_DECREF(garbage->object);
+        free(garbage);
+    }
+}
+#else
+static void keep_for_fires(Interpreter *self, int tool, int event, PyObject *callable)
+{
+    (void)self;
+    (void)tool;
+    (void)event;
+    (void)callable;
+}
+
+static int register_event(int tool, int event)
+{
+    return rmon_register_callback(tool, event, callback, NULL, NULL);
+}
+
+void interpreter_release_garbage(Interpreter *self)
+{
+    (void)self;
+}
+#endif
+
+PyObject *interpreter_put_callable(Interpreter *self, int tool, int event, PyObject *callable)
+{
+    Tool *entry = &self->tools[tool];
+    PyObject *old;
+    Py_XINCREF(callable);
+    lock();
+    old = entry->callables[event];
+    keep_for_fires(self, tool, event, old);
+    STORE(entry->callables[event], callable);
+    entry->registered = callable != NULL ? entry->registered | BIT(event) : entry->registered & ~BIT(event);
+    unlock();
+    return old;
+}
+
+/* ---- What librmon is told ---- */
+
+/* What the interpreters want of a tool. */
+typedef struct Wanted {
+    int users;
+    EventSet events, callbacks;
+} Wanted;
+
+/* The events under which librmon must know what is registered under these. */
+static EventSet as_registered(const Tool *entry, EventSet events)
+{
+    return entry->as_branch & events ? (events & ~entry->as_branch) | BIT(RMON_EVENT_BRANCH) : events;
+}
+
+static Wanted wanted(int tool)
+{
+    Wanted sum = {0, 0, 0};
+    const Interpreter *other;
+    for (other = LOAD(first); other != NULL; other = other->next) {
+        const Tool *entry = &other->tools[tool];
+        if (LOAD(other->key) == NULL || entry->name == NULL || other->ended)
+            continue;
+        sum.users++;
+        sum.events |= entry->per_code;
+        if (interpreter_reaches(other, tool, entry->events_by_sys))
+            sum.events |= entry->events;
+        if (interpreter_reaches(other, tool, false))
+            sum.callbacks |= as_registered(entry, entry->registered & ~entry->by_sys);
+        if (interpreter_reaches(other, tool, true))
+            sum.callbacks |= as_registered(entry, entry->registered & entry->by_sys);
+    }
+    return sum;
+}
+
+/* Takes a tool id from librmon. */
+static int own(Interpreter *self, int tool)
+{
+    PyObject *label = self->tools[tool].label;
+    const char *name = label != NULL ? PyBytes_AS_STRING(label) : "";
+    int status = rmon_use_tool_id(tool, *name != '\0' ? name : "(no name)");
+    if (status == RMON_OK) {
+        told[tool].owned = true;
+        told[tool].registered = told[tool].stale = 0;
+        memset(told[tool].tickets, 0, sizeof told[tool].tickets);
+    }
+    return status;
+}
+
+/* Registers and unregisters. */
+static int tell_callbacks(Interpreter *self, int tool, EventSet callbacks)
+{
+    EventSet changed = (callbacks ^ told[tool].registered) | (told[tool].stale & callbacks);
+    int event, status = RMON_OK;
+    for (event = 0; event < EVENTS && status == RMON_OK; event++) {
+        if (!(changed & BIT(event)))
+            continue;
+        if (callbacks & BIT(event)) {
+            status = register_event(tool, event);
+            if (status == RMON_OK)
+                told[tool].registered |= BIT(event);
+        } else {
+            keep_for_fires(self, tool, event, self->tools[tool].callables[event]);
+            told[tool].tickets[event] = NULL;
+            told[tool].registered &= ~BIT(event);
+            status = rmon_register_callback(tool, event, NULL, NULL, NULL);
+        }
+        told[tool].stale &= ~BIT(event);
+    }
+    return status;
+}
+
+int interpreter_tell(Interpreter *self, int tool)
+{
+    int status = RMON_OK;
+    Wanted sum;
+    lock();
+    sum = wanted(tool);
+    if (told[tool].owned && rmon_get_tool(tool, NULL, 0) == 0)
+        told[tool].owned = false; /* somebody else gave it back */
+    if (sum.users > 0 && !told[tool].owned)
+        status = own(self, tool);
+    if (told[tool].owned) {
+        status = tell_callbacks(self, tool, sum.callbacks);
+        if (status == RMON_OK)
+            status = rmon_set_events(tool, sum.events);
+        if (sum.users == 0) {
+            told[tool].owned = false;
+            status = rmon_free_tool_id(tool);
+        }
+    }
+    unlock();
+    return status;
+}
+
+bool interpreter_is_foreign(int tool)
+{
+    bool foreign;
+    lock();
+    foreign = !told[tool].owned && rmon_get_tool(tool, NULL, 0) > 0;
+    unlock();
+    return foreign;
+}
+
+bool interpreter_is_alone(void)
+{
+    return LOAD(alive) <= 1;
+}
+
+int interpreter_users(int tool)
+{
+    int users;
+    lock();
+    users = wanted(tool).users;
+    unlock();
+    return users;
+}
+
+/* ---- Beginning and end ---- */
+
+static const char CAPSULE[] = "rmon._rmon.interpreter";
+
+Interpreter *interpreter_of(PyInterpreterState *key)
+{
+    Interpreter *self;
+    for (self = LOAD(first); self != NULL; self = self->next) {
+        if (LOAD(self->key) == key)
+            return self;
+    }
+    return NULL;
+}
+
+/* Takes everything back that this interpreter has told librmon. */
+static void end(Interpreter *self)
+{
+    int tool;
+    lock();
+    self->ended = true;
+    unlock();
+    for (tool = 0; tool < TOOLS; tool++) {
+        if (self->tools[tool].name != NULL || self->tools[tool].registered != 0)
+            (void)interpreter_tell(self, tool);
+    }
+    if (self->codes != NULL)
+        PyDict_Clear(self->codes); /* nobody need know any more when they die */
+}
+
+void interpreter_end(void)
+{
+    Interpreter *self = interpreter_current();
+    if (self != NULL && !self->ended)
+        end(self);
+}
+
+/* Lets go of all objects, and of the struct. */
+static void release(Interpreter *self)
+{
+    int tool, i;
+    for (tool = 0; tool < TOOLS; tool++) {
+        Tool *entry = &self->tools[tool];
+        for (i = 0; i < EVENTS; i++)
+            Py_XDECREF(interpreter_put_callable(self, tool, i, NULL));
+        Py_CLEAR(entry->name);
+        Py_CLEAR(entry->label);
+    }
+    for (i = 0; i < FUNCTIONS; i++) {
+        Py_CLEAR(self->native[i]);
+        Py_CLEAR(self->below[i]);
+        Py_CLEAR(self->wrappers[i]);
+    }
+    Py_CLEAR(self->disable);
+    Py_CLEAR(self->missing);
+    Py_CLEAR(self->events);
+    Py_CLEAR(self->codes);
+    Py_CLEAR(self->stand_ins);
+    Py_CLEAR(self->provided);
+    interpreter_release_garbage(self);
+    STORE(self->key, NULL);
+    __atomic_sub_fetch(&alive, 1, __ATOMIC_RELEASE);
+}
+
+/* The capsule lies in the interpreter's own dictionary and dies with it. */
+static void on_capsule_death(PyObject *capsule)
+{
+    Interpreter *self = PyCapsule_GetPointer(capsule, CAPSULE);
+    if (self != NULL) {
+        if (!self->ended)
+            end(self);
+        release(self);
+    }
+}
+
+/* A struct that nobody uses. */
+static Interpreter *claim(PyInterpreterState *key)
+{
+    Interpreter *self;
+    lock();
+    self = interpreter_of(NULL);
+    if (self != NULL) {
+        Interpreter *next = self->next;
+        memset(self->tools, 0, sizeof self->tools);
+        self->installed = 0;
+        self->debuggers = 0;
+        self->ended = false;
+        self->next = next;
+        STORE(self->key, key);
+    } else if ((self = calloc(1, sizeof *self)) != NULL) {
+        self->key = key;
+        self->next = first;
+        STORE(first, self);
+    }
+    if (self != NULL)
+        __atomic_add_fetch(&alive, 1, __ATOMIC_RELEASE);
+    unlock();
+    return self;
+}
+
+#if HAS_NATIVE
+/* Notes the interpreter's own functions and objects. */
+static int read_native(Interpreter *self)
+{
+    PyObject *monitoring = PySys_GetObject("monitoring"); /* borrowed; events_init has seen it */
+    int i;
+    for (i = 0; i < FUNCTIONS; i++) {
+        self->native[i] = PyObject_GetAttrString(monitoring, function_names[i]);
+        if (self->native[i] == NULL) {
+            if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+                return -1;
+            PyErr_Clear();
+        }
+    }
+    self->disable = PyObject_GetAttrString(monitoring, "DISABLE");
+    self->missing = PyObject_GetAttrString(monitoring, "MISSING");
+    return self->disable != NULL && self->missing != NULL ? 0 : -1;
+}
+#else
+static int read_native(Interpreter *self)
+{
+    self->disable = PyObject_CallFunctionObjArgs((PyObject *)&PyBaseObject_Type, NULL);
+    self->missing = PyObject_CallFunctionObjArgs((PyObject *)&PyBaseObject_Type, NULL);
+    return self->disable != NULL && self->missing != NULL ? 0 : -1;
+}
+#endif
+
+int interpreter_init(rmon_callback deliver)
+{
+    PyInterpreterState *key = PyInterpreterState_Get();
+    PyObject *dictionary = PyInterpreterState_GetDict(key), *capsule;
+    Interpreter *self;
+    int status;
+    pthread_once(&once, start_process);
+    if (interpreter_of(key) != NULL)
+        return 0;
+    if (dictionary == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "this interpreter has no dictionary of its own");
+        return -1;
+    }
+    callback = deliver;
+    if (events_init() < 0)
+        return -1;
+    self = claim(key);
+    if (self == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (read_native(self) < 0 || (self->codes = PyDict_New()) == NULL || (self->events = events_namespace()) == NULL) {
+        release(self);
+        return -1;
+    }
+    capsule = PyCapsule_New(self, CAPSULE, on_capsule_death);
+    if (capsule == NULL) {
+        release(self);
+        return -1;
+    }
+    status = PyDict_SetItemString(dictionary, CAPSULE, capsule);
+    Py_DECREF(capsule); /* if it is not in the dictionary, this releases the struct */
+    return status;
+}

@@ -1,0 +1,97 @@
+/* The module rmon._rmon: its names, its beginning and end. */
+#include "module.h"
+
+static PyObject *forget(PyObject *module, PyObject *code)
+{
+    Interpreter *self = interpreter_current();
+    void *address = codelike_address(code);
+    (void)module;
+    if (self != NULL && self->codes != NULL) {
+        SERIALISED(self);
+        codes_forget(self, address);
+        SERIALISED_END();
+    }
+    Py_RETURN_NONE;
+}
+
+/* Called by atexit: callbacks end before the interpreter does. */
+static PyObject *end(PyObject *module, PyObject *nothing)
+{
+    (void)module;
+    (void)nothing;
+    interpreter_end();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"forget", forget, METH_O,
+     "forget($module, code, /)\n--\n\n"
+     "Drop the local events and disabled locations of a code that cannot be weakly referenced, before it dies."},
+    {"_end", end, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static int add_monitoring(PyObject *module, const Interpreter *self)
+{
+    PyObject *name = PyUnicode_InternFromString("rmon.monitoring");
+    int i, status = name != NULL ? 0 : -1;
+    for (i = 0; i < FUNCTIONS && status == 0; i++) {
+        PyObject *function = tools_function((Function)i, false, name);
+        status = function != NULL ? PyObject_SetAttrString(module, function_names[i], function) : -1;
+        Py_XDECREF(function);
+    }
+    Py_XDECREF(name);
+    if (status < 0 || PyObject_SetAttrString(module, "DISABLE", self->disable) < 0
+        || PyObject_SetAttrString(module, "MISSING", self->missing) < 0
+        || PyObject_SetAttrString(module, "events", self->events) < 0)
+        return -1;
+    return 0;
+}
+
+/* Has `_end` called when the interpreter ends. */
+static int register_end(PyObject *module)
+{
+    PyObject *atexit = PyImport_ImportModule("atexit"), *function = PyObject_GetAttrString(module, "_end");
+    PyObject *result = NULL;
+    if (atexit != NULL && function != NULL)
+        result = PyObject_CallMethod(atexit, "register", "O", function);
+    Py_XDECREF(atexit);
+    Py_XDECREF(function);
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
+static int execute(PyObject *module)
+{
+    if (interpreter_init(callback_deliver) < 0)
+        return -1;
+    (void)rmon_python_set_up();
+    if (add_monitoring(module, interpreter_current()) < 0 || codelike_add(module) < 0 || scope_add(module) < 0
+        || testing_add(module) < 0 || install_add(module) < 0)
+        return -1;
+    return register_end(module);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "rmon._rmon",
+    .m_doc = "What rmon's Python package is made of; use rmon and rmon.monitoring instead.",
+    .m_methods = functions,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__rmon(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,214 @@
+/* What the files of the module rmon._rmon share.
+ *
+ *   module.c       the module: its names, its beginning and end
+ *   scope.c        Scope, an emitter in Python
+ *   testing.c      the functions of CPython's _testcapi that fire events
+ *   install.c      wraps the functions of sys.monitoring, or provides it
+ *   tools.c        the functions of rmon.monitoring: check, pass on to the interpreter, keep, tell librmon
+ *   callback.c     from librmon's callback to Python's
+ *   codelike.c     CodeLike, a look-alike in Python, and what stands for codes that are no objects
+ *   codes.c        codes as librmon knows them: their death, their local events
+ *   interpreter.c  what is kept for each interpreter, and what librmon is told of all of them
+ *   events.c       the numbers of events, here and there
+ *
+ * A file uses only what stands below it here.
+ *
+ * Threads. What is kept for an interpreter is changed by threads that are attached to it: one at a time where there is
+ * a GIL, and inside SERIALISED where there is none. Fires read it without any lock; interpreter.c says how.
+ */
+#ifndef RMON_MODULE_H
+#define RMON_MODULE_H
+
+#include "rmon_python.h"
+
+#include <stdbool.h>
+
+#if PY_VERSION_HEX >= 0x030C0000
+#define HAS_NATIVE 1 /* the interpreter has sys.monitoring */
+#else
+#define HAS_NATIVE 0
+#endif
+
+/* Whether a replaced callable is released only when no fire can have found it any more. Otherwise it is released at
+ * once: with a GIL no fire can be about to use it. (May be set for tests of the one way in a build for the other.) */
+#ifndef DEFER_RELEASE
+#ifdef Py_GIL_DISABLED
+#define DEFER_RELEASE 1
+#else
+#define DEFER_RELEASE 0
+#endif
+#endif
+
+/* One thread at a time for one interpreter. No `return` between the two. */
+#ifdef Py_GIL_DISABLED
+#define SERIALISED(interpreter) Py_BEGIN_CRITICAL_SECTION((interpreter)->codes)
+#define SERIALISED_END() Py_END_CRITICAL_SECTION()
+#else
+#define SERIALISED(interpreter) {
+#define SERIALISED_END() }
+#endif
+
+#define LOAD(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
+#define STORE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELEASE)
+
+enum { TOOLS = 6, EVENTS = RMON_EVENT_COUNT, DEBUGGER = 0 };
+
+#define BIT(event) ((uint32_t)1 << (event))
+
+/* ---- events.c ---- */
+
+/* An event set in rmon's numbers that Python has given. Unlike in librmon, BRANCH is a bit of its own in it, so that it
+ * reads back as it was set. */
+typedef uint32_t EventSet;
+
+/* Reads the interpreter's numbers. -1 with an exception. */
+int events_init(void);
+/* rmon's event of one of Python's, which is given as a bit's index; -1 if there is none. */
+int event_from_python(int index);
+/* Python's bit index of an event. */
+int event_to_python(int event);
+/* The events of Python's set; 0 if a bit is no event, else 1. */
+int event_set_from_python(unsigned int python, EventSet *set);
+unsigned int event_set_to_python(EventSet set);
+/* The bits, in Python's numbers, of the events that the interpreter itself knows. */
+unsigned int events_native(void);
+/* A new types.SimpleNamespace of all events. */
+PyObject *events_namespace(void);
+
+/* ---- interpreter.c ---- */
+
+/* The functions of sys.monitoring. */
+typedef enum Function {
+    USE_TOOL_ID,
+    CLEAR_TOOL_ID,
+    FREE_TOOL_ID,
+    GET_TOOL,
+    REGISTER_CALLBACK,
+    GET_EVENTS,
+    SET_EVENTS,
+    GET_LOCAL_EVENTS,
+    SET_LOCAL_EVENTS,
+    RESTART_EVENTS,
+    ALL_EVENTS,
+    FUNCTIONS
+} Function;
+
+extern const char *const function_names[FUNCTIONS];
+
+/* A tool, as one interpreter sees it. */
+typedef struct Tool {
+    PyObject *callables[EVENTS]; /* owned; NULL: none. BRANCH's is used where BRANCH is registered apart */
+    EventSet registered;         /* the events that have a callable */
+    EventSet by_sys;             /* of those, the ones that came by sys.monitoring, and not by rmon.monitoring */
+    EventSet as_branch;          /* of BRANCH_LEFT and BRANCH_RIGHT, those that were registered as BRANCH */
+    EventSet events;             /* the global events */
+    EventSet per_code;           /* events set for some code that librmon knows as global ones only; by codes.c */
+    PyObject *name;              /* owned; NULL: not in use */
+    PyObject *label;             /* owned bytes: the name for librmon */
+    bool events_by_sys;          /* `events` came by sys.monitoring */
+} Tool;
+
+/* What is kept for an interpreter. */
+typedef struct Interpreter {
+    PyInterpreterState *key;    /* not followed; NULL: nobody's, the struct can be used again */
+    struct Interpreter *next;   /* all that ever were */
+    PyObject *disable, *missing; /* owned */
+    PyObject *events;           /* owned: the namespace */
+    PyObject *codes;            /* owned dictionary; codes.c */
+    PyObject *stand_ins;        /* owned dictionary or NULL; codelike.c */
+    Tool tools[TOOLS];
+    int installed;              /* how often */
+    unsigned long long debuggers; /* a bit for each of the last installations: look-alikes reach debuggers, too */
+    bool ended;                 /* nothing is delivered any more */
+    PyObject *native[FUNCTIONS];   /* owned: the interpreter's functions; NULL: it has none of this name */
+    PyObject *below[FUNCTIONS];    /* owned: what install() found in their places */
+    PyObject *wrappers[FUNCTIONS]; /* owned: what install() puts into their places */
+    PyObject *provided;         /* owned: the sys.monitoring that install() has made, or NULL */
+    struct Garbage *garbage;    /* see interpreter.c */
+} Interpreter;
+
+/* Makes ready what the current interpreter needs, unless it has it. `deliver` is the callback for librmon. -1 with an
+ * exception. */
+int interpreter_init(rmon_callback deliver);
+/* The end of the current interpreter's deliveries. */
+void interpreter_end(void);
+/* An interpreter's; NULL if rmon is not imported there, or its end has come. */
+Interpreter *interpreter_of(PyInterpreterState *key);
+/* That of the attached thread. */
+static inline Interpreter *interpreter_current(void)
+{
+    return interpreter_of(PyInterpreterState_Get());
+}
+
+/* Whether look-alikes reach what a tool has set by this way. */
+bool interpreter_reaches(const Interpreter *self, int tool, bool by_sys);
+/* Puts a callable (borrowed; NULL: none) in the place of another one, which it returns as a new reference or NULL. The
+ * caller then tells librmon. */
+PyObject *interpreter_put_callable(Interpreter *self, int tool, int event, PyObject *callable);
+/* Whether a tool that is not Python's has this id. */
+bool interpreter_is_foreign(int tool);
+/* Whether there is one interpreter only. */
+bool interpreter_is_alone(void);
+/* How many interpreters use this id. */
+int interpreter_users(int tool);
+/* Tells librmon what the interpreters have set of a tool. A status. */
+int interpreter_tell(Interpreter *self, int tool);
+/* Releases what no fire can be using any more. */
+void interpreter_release_garbage(Interpreter *self);
+
+/* ---- codes.c ---- */
+
+/* A tool's local events on a code, as Python has set them. */
+EventSet codes_local(Interpreter *self, int tool, void *address);
+/* Sets them, here and in librmon, and watches for the code's death. -1 with an exception. */
+int codes_set_local(Interpreter *self, int tool, PyObject *code, void *address, EventSet events);
+/* Watches for the death of a code, if that is possible. Leaves no exception. */
+void codes_watch(Interpreter *self, PyObject *code, void *address);
+/* A new list of the codes on which a tool has local events. */
+PyObject *codes_of_tool(Interpreter *self, int tool);
+/* Drops all local events of a tool. */
+void codes_clear_tool(Interpreter *self, int tool);
+/* Drops all that is known of a code. */
+void codes_forget(Interpreter *self, void *address);
+
+/* ---- codelike.c ---- */
+
+/* The address by which librmon knows a code that Python code passes. */
+void *codelike_address(PyObject *object);
+/* Whether the object stands for a code that is no object of its own. */
+bool codelike_is_stand_in(PyObject *object);
+/* What stands for a code that is no object: a new reference, the same object as long as somebody holds it. */
+PyObject *codelike_of_native(void *code);
+int codelike_add(PyObject *module);
+
+/* ---- callback.c ---- */
+
+/* librmon's callback for all tools of all interpreters. */
+int callback_deliver(void *user_data, const rmon_event *event);
+
+/* ---- tools.c ---- */
+
+/* A new builtin function of rmon.monitoring (by_sys: of sys.monitoring). */
+PyObject *tools_function(Function function, bool by_sys, PyObject *module_name);
+/* Takes over the name of a tool that uses the interpreter's own functions. -1 with an exception. */
+int tools_adopt_name(Interpreter *self, int tool);
+/* Keeps a callable, or None, for one event. */
+void tools_keep_registered(Interpreter *self, int tool, int event, PyObject *callable, bool by_sys);
+/* What is kept for one event: a new reference, or None. */
+PyObject *tools_registered(const Interpreter *self, int tool, int event);
+/* Python's set as it is kept: without what CALL implies, and with BRANCH as its directions where it reads back so. */
+EventSet tools_kept(EventSet events);
+/* Whether BRANCH is registered apart from the two directions, and reads back as itself. */
+#if HAS_NATIVE && PY_VERSION_HEX < 0x030E0000
+#define BRANCH_IS_APART 1
+#else
+#define BRANCH_IS_APART 0
+#endif
+
+/* ---- testing.c, scope.c, install.c ---- */
+
+int testing_add(PyObject *module);
+int scope_add(PyObject *module);
+int install_add(PyObject *module);
+
+#endif /* RMON_MODULE_H */
