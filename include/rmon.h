@@ -477,6 +477,15 @@ int rmon_code_describe(void *code,
 int rmon_code_forget(void *code);
 
 /**
+ * The calling thread's word for the host: NULL at first, and never read or written by rmon.
+ *
+ * The host's emitters note in it, around a fire, the code that they pass, so that the host's hooks and
+ * callbacks know which of the addresses that they meet are its own objects. Valid as long as the
+ * thread lives, for that thread alone.
+ */
+void **rmon_host_note(void);
+
+/**
  * Sets the hooks of the host, the language run-time in this process; NULL removes them. The table
  * is copied.
  *

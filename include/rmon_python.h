@@ -50,11 +50,9 @@ extern "C" {
 #ifndef RMON_DISABLED
 
 #if defined(__GNUC__) || defined(__clang__)
-#define RMON_PYTHON_THREAD_LOCAL_ __thread
 #define RMON_PYTHON_LOAD_(variable) __atomic_load_n(&(variable), __ATOMIC_ACQUIRE)
 #define RMON_PYTHON_STORE_(variable, value) __atomic_store_n(&(variable), (value), __ATOMIC_RELEASE)
 #else /* MSVC, for whom accesses to volatile variables acquire and release */
-#define RMON_PYTHON_THREAD_LOCAL_ __declspec(thread)
 #define RMON_PYTHON_LOAD_(variable) (variable)
 #define RMON_PYTHON_STORE_(variable, value) ((variable) = (value))
 #endif
@@ -201,25 +199,25 @@ static inline int rmon_python_event_number(int event)
 
 #ifdef Py_LIMITED_API
 
-static inline int rmon_python_is_tracing(void)
-{
-    return 0;
-}
+#define rmon_python_is_tracing(thread) ((void)(thread), 0)
+#define rmon_python_has_raised(thread) ((void)(thread), PyErr_Occurred() != NULL)
+#define rmon_python_set_up() ((void)0)
 
 #else
 
-static inline int rmon_python_is_tracing(void)
+/* Both without the calls that would find the thread's state anew. */
+static inline int rmon_python_is_tracing(const PyThreadState *thread)
 {
-    return PyThreadState_Get()->tracing != 0;
+    return thread->tracing != 0;
 }
 
-/* This thread's note of the code that it fires for; NULL between fires. rmon asks for descriptions by address, and an
- * address may be no object at all (emitters without Python have codes of their own), so nothing but what is noted is
- * looked at. */
-static inline PyObject **rmon_python_own_note(void)
+static inline int rmon_python_has_raised(const PyThreadState *thread)
 {
-    static RMON_PYTHON_THREAD_LOCAL_ PyObject *note;
-    return &note;
+#if PY_VERSION_HEX >= 0x030C0000
+    return thread->current_exception != NULL;
+#else
+    return thread->curexc_type != NULL;
+#endif
 }
 
 /* Whether this thread may use the interpreter. */
@@ -250,7 +248,7 @@ static inline int rmon_python_describe(void *user_data, void *code, int firing, 
     const PyCodeObject *object = (const PyCodeObject *)code;
     const char *name, *qualname, *filename;
     (void)user_data;
-    if (!firing || code == NULL || !rmon_python_is_attached() || *rmon_python_own_note() != (PyObject *)code
+    if (!firing || code == NULL || !rmon_python_is_attached() || *rmon_host_note() != code
         || !PyCode_Check((PyObject *)code))
         return RMON_ERR_UNKNOWN_CODE;
     name = PyUnicode_AsUTF8(object->co_name);
@@ -273,51 +271,24 @@ static inline int rmon_python_describe(void *user_data, void *code, int firing, 
     return RMON_OK;
 }
 
-/* rmon has one host, but every extension has this file's functions: all use the first one's. */
-typedef struct rmon_python_shared {
-    uint32_t struct_size;
-    PyObject **(*note)(void);
-    rmon_host host;
-} rmon_python_shared;
+static PyObject *volatile rmon_python_missing; /* sys.monitoring.MISSING, which never dies; NULL below 3.12 */
+static volatile int rmon_python_is_set_up;
 
-static PyObject **(*volatile rmon_python_note)(void); /* of the first one; NULL before this one's first active fire */
-static PyObject *volatile rmon_python_missing;        /* sys.monitoring.MISSING, which never dies; NULL below 3.12 */
-
-/* This extension's functions, or those that another one has left in the interpreter. */
-static inline const rmon_python_shared *rmon_python_share(const rmon_python_shared *own)
+/* Makes this extension's functions the host's, unless rmon's Python package is there, which has better ones. Called by
+ * the first active fire, without an exception set, and leaves none. Twice does no harm, nor does it that every extension
+ * has functions of its own: they are the same. */
+static inline void rmon_python_set_up(void)
 {
-    static const char name[] = "rmon.python.1";
-    PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
-    PyObject *capsule, *first;
-    const rmon_python_shared *shared = NULL;
-    if (dict == NULL)
-        return own;
-    capsule = PyCapsule_New((void *)(uintptr_t)own, name, NULL);
-    first = capsule != NULL ? PyObject_CallMethod(dict, "setdefault", "sO", name, capsule) : NULL;
-    if (first != NULL)
-        shared = (const rmon_python_shared *)PyCapsule_GetPointer(first, name);
-    PyErr_Clear();
-    Py_XDECREF(capsule);
-    Py_XDECREF(first); /* the dictionary holds it */
-    return shared != NULL && shared->struct_size >= sizeof *shared ? shared : own;
-}
-
-/* Called by this extension's first active fire, without an exception set, and leaves none. Twice does no harm. */
-static inline PyObject **(*rmon_python_set_up(void))(void)
-{
-    static const rmon_python_shared own = {
-        sizeof(rmon_python_shared),
-        rmon_python_own_note,
-        {sizeof(rmon_host), NULL, rmon_python_current_exception, rmon_python_describe},
+    static const rmon_host host = {
+        sizeof(rmon_host), NULL, rmon_python_current_exception, rmon_python_describe,
     };
-    const rmon_python_shared *shared = rmon_python_share(&own);
     PyObject *monitoring = PySys_GetObject("monitoring");
     PyObject *missing = monitoring != NULL ? PyObject_GetAttrString(monitoring, "MISSING") : NULL;
     PyErr_Clear();
     RMON_PYTHON_STORE_(rmon_python_missing, missing);
-    (void)rmon_set_host(&shared->host);
-    RMON_PYTHON_STORE_(rmon_python_note, shared->note);
-    return shared->note;
+    if (PyDict_GetItemString(PyImport_GetModuleDict(), "rmon._rmon") == NULL)
+        (void)rmon_set_host(&host);
+    RMON_PYTHON_STORE_(rmon_python_is_set_up, 1);
 }
 
 #endif /* !Py_LIMITED_API */
@@ -325,7 +296,8 @@ static inline PyObject **(*rmon_python_set_up(void))(void)
 /* The fire */
 
 /* The only place that knows the library's fire functions. Jumps and branches have an object for a target here, or, if
- * there is none, a number. */
+ * there is none, a number. C_RETURN and C_RAISE have a callable and its argument, or, if there is none, the last
+ * call's. */
 static inline int rmon_python_call(int event, rmon_state *state, void *code, int32_t offset, void *object, void *arg0,
                                    int32_t number)
 {
@@ -342,6 +314,8 @@ static inline int rmon_python_call(int event, rmon_state *state, void *code, int
         return rmon_fire_call_slow(state, code, offset, object, arg0);
     case RMON_EVENT_LINE:
         return rmon_fire_line_slow(state, code, offset, number);
+    case RMON_EVENT_INSTRUCTION:
+        return rmon_fire_instruction_slow(state, code, offset);
     case RMON_EVENT_STOP_ITERATION:
         return rmon_fire_stop_iteration_slow(state, code, offset, object);
     case RMON_EVENT_RAISE:
@@ -356,7 +330,10 @@ static inline int rmon_python_call(int event, rmon_state *state, void *code, int
         return rmon_fire_reraise_slow(state, code, offset, object);
     case RMON_EVENT_C_RETURN:
     case RMON_EVENT_C_RAISE:
-        return rmon_fire_last_call_slow(state, code, offset, event);
+        if (object == NULL)
+            return rmon_fire_last_call_slow(state, code, offset, event);
+        return event == RMON_EVENT_C_RETURN ? rmon_fire_c_return_slow(state, code, offset, object, arg0)
+                                            : rmon_fire_c_raise_slow(state, code, offset, object, arg0);
     default:
         break;
     }
@@ -380,35 +357,47 @@ static inline int rmon_python_call(int event, rmon_state *state, void *code, int
      | RMON_EVENT_SET(RMON_EVENT_EXCEPTION_HANDLED) | RMON_EVENT_SET(RMON_EVENT_PY_UNWIND)                      \
      | RMON_EVENT_SET(RMON_EVENT_PY_THROW))
 
-/* Calls the library with the interpreter's error indicator clean, and noting for which code. */
+/* Calls the library with the interpreter's error indicator clean, and noting for which code: rmon's Python package, and
+ * the host's functions, then know that what they meet are objects. (An emitter without Python passes any addresses.) */
 static inline int rmon_python_call_noting(int event, rmon_state *state, PyObject *code, int32_t offset,
                                           PyObject *object, PyObject *arg0, int32_t number)
 {
-#ifdef Py_LIMITED_API
-    return rmon_python_call(event, state, code, offset, object, arg0, number);
-#else
-    PyObject **(*get_note)(void) = RMON_PYTHON_LOAD_(rmon_python_note);
-    PyObject **note = (get_note != NULL ? get_note : rmon_python_set_up())();
-    PyObject *outer = *note;
+    void **note = rmon_host_note(), *outer = *note;
     int status;
+#ifndef Py_LIMITED_API
+    if (!RMON_PYTHON_LOAD_(rmon_python_is_set_up))
+        rmon_python_set_up();
     if (arg0 != NULL && arg0 == RMON_PYTHON_LOAD_(rmon_python_missing))
         arg0 = NULL;
+#endif
     *note = code;
     status = rmon_python_call(event, state, code, offset, object, arg0, number);
     *note = outer;
     return status;
-#endif
+}
+
+/* Calls the library, and gives the interpreter its exception back: `raised` (or NULL), which is taken over. */
+static inline int rmon_python_deliver(int event, rmon_state *state, PyObject *code, int32_t offset, PyObject *object,
+                                      PyObject *arg0, int32_t number, PyObject *raised, PyThreadState *thread)
+{
+    int status = rmon_python_call_noting(event, state, code, offset, object, arg0, number);
+    if (status < 0)
+        return rmon_python_failed(status, event, raised);
+    if (raised != NULL || rmon_python_has_raised(thread))
+        rmon_python_put_raised(raised); /* also when a callback that did not fail has left one of its own */
+    return 0;
 }
 
 /* Fires an event whose state is active. */
 static inline int rmon_python_fire_active(int event, rmon_state *state, PyObject *code, int32_t offset,
                                           PyObject *object, PyObject *arg0, int32_t number)
 {
+    PyThreadState *thread = PyThreadState_Get();
     PyObject *raised, *stop = NULL;
-    int status;
-    if (rmon_python_is_tracing())
+    int result;
+    if (rmon_python_is_tracing(thread))
         return 0;
-    raised = PyErr_Occurred() ? rmon_python_take_raised() : NULL;
+    raised = rmon_python_has_raised(thread) ? rmon_python_take_raised() : NULL;
     if (RMON_EVENT_SET(event) & RMON_PYTHON_EXCEPTION_EVENTS_) {
         if (raised == NULL) {
             PyErr_Format(PyExc_ValueError, "Firing event %d with no exception set", rmon_python_event_number(event));
@@ -420,13 +409,24 @@ static inline int rmon_python_fire_active(int event, rmon_state *state, PyObject
         if (stop == NULL)
             return rmon_python_failed(RMON_ERR_INTERNAL, event, raised);
     }
-    status = rmon_python_call_noting(event, state, code, offset, object, arg0, number);
-    if (status < 0)
-        rmon_python_failed(status, event, raised);
-    else if (raised != NULL || PyErr_Occurred())
-        rmon_python_put_raised(raised); /* also when a callback that did not fail has left one of its own */
+    if (RMON_EVENT_SET(event) & RMON_ANCILLARY_EVENTS)
+        object = NULL; /* neither the value nor the exception is the callable */
+    result = rmon_python_deliver(event, state, code, offset, object, arg0, number, raised, thread);
     Py_XDECREF(stop);
-    return status < 0 ? -1 : 0;
+    return result;
+}
+
+/* Fires an event whose state is active, for who knows more than the PyMonitoring functions are told: an exception
+ * event's exception is `object`, not the current one, and the callable of C_RETURN and C_RAISE is `object`, its first
+ * argument `arg0` (or NULL). */
+static inline int rmon_python_fire_given(int event, rmon_state *state, PyObject *code, int32_t offset,
+                                         PyObject *object, PyObject *arg0, int32_t number)
+{
+    PyThreadState *thread = PyThreadState_Get();
+    if (rmon_python_is_tracing(thread))
+        return 0;
+    return rmon_python_deliver(event, state, code, offset, object, arg0, number,
+                               rmon_python_has_raised(thread) ? rmon_python_take_raised() : NULL, thread);
 }
 
 /* The same for the events that have a target. */
@@ -513,6 +513,13 @@ static inline int rmon_python_fire_line(rmon_state *state, PyObject *code, int32
 {
     return RMON_PYTHON_IF_ACTIVE_(state)
         ? rmon_python_fire_active(RMON_EVENT_LINE, state, code, offset, NULL, NULL, lineno) : 0;
+}
+
+/* For INSTRUCTION there is no PyMonitoring name. */
+static inline int rmon_python_fire_instruction(rmon_state *state, PyObject *code, int32_t offset)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_python_fire_active(RMON_EVENT_INSTRUCTION, state, code, offset, NULL, NULL, -1) : 0;
 }
 
 static inline int rmon_python_fire_jump(rmon_state *state, PyObject *code, int32_t offset, PyObject *target_offset)

@@ -9,6 +9,7 @@ use crate::code::{Code, CodeInfo, LineEntry};
 use crate::host::{self, Host};
 use crate::registry;
 use crate::status::{Error, Result, contained};
+use crate::sync::thread;
 
 /// # Safety
 /// `text` is NULL or a string that ends with a NUL and outlives the result.
@@ -110,6 +111,16 @@ pub unsafe extern "C" fn rmon_code_describe(code: *mut c_void, out: *mut CodeInf
 #[unsafe(no_mangle)]
 pub extern "C" fn rmon_code_forget(code: *mut c_void) -> c_int {
     status(|| registry::forget_code(not_null(code)?))
+}
+
+/// The calling thread's word for the host: NULL at first, and never read or written by rmon.
+///
+/// The host's emitters note in it, around a fire, the code that they pass, so that the host's hooks and
+/// callbacks know which of the addresses that they meet are its own objects. Valid as long as the
+/// thread lives, for that thread alone.
+#[unsafe(no_mangle)]
+pub extern "C" fn rmon_host_note() -> *mut *mut c_void {
+    thread::current().note()
 }
 
 /// Sets the hooks of the host, the language run-time in this process; NULL removes them. The table

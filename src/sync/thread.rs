@@ -65,6 +65,8 @@ pub struct Record {
     fenced: Word,
     /// A ring; the call at depth n is remembered if its tag is n.
     calls: [Cell<(u64, Call)>; CALLS],
+    /// The host's word.
+    note: Cell<*mut c_void>,
 }
 
 /// What happened to the registry while this thread was inside, as bits: bit 7, this thread changed
@@ -267,6 +269,7 @@ mod place {
                 changed: AtomicU8::new(0),
                 fenced: Word::new(),
                 calls: [const { Cell::new((0, NO_CALL)) }; super::CALLS],
+                note: Cell::new(null_mut()),
             }
         };
     }
@@ -390,6 +393,12 @@ impl Current {
         let depth = record.depth.get();
         record.calls[depth as usize % CALLS].set((depth.into(), call));
         record.depth.set(depth.wrapping_add(1));
+    }
+
+    /// The address of the host's word; it is valid as long as the thread lives.
+    #[inline(always)]
+    pub fn note(self) -> *mut *mut c_void {
+        self.record().note.as_ptr()
     }
 
     // The same in every case.

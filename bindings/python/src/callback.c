@@ -121,10 +121,27 @@ static bool is_object(void *address)
 /* Whether rmon_python.h has fired, and vouches for all that it passes. */
 static inline bool is_vouched_for(const rmon_event *event)
 {
-    PyObject **(*note)(void) = RMON_PYTHON_LOAD_(rmon_python_note);
-    if (note == NULL)
-        note = rmon_python_set_up();
-    return event->code != NULL && *note() == event->code;
+    return event->code != NULL && *rmon_host_note() == event->code;
+}
+
+/* An int: offsets and lines are mostly small, and come again and again. */
+static inline PyObject *number(Interpreter *self, int32_t value)
+{
+    PyObject *result, *none = NULL;
+    if ((uint32_t)value >= NUMBERS)
+        return PyLong_FromLong(value);
+    result = LOAD(self->numbers[value]);
+    if (LIKELY(result != NULL)) {
+        Py_INCREF(result);
+        return result;
+    }
+    result = PyLong_FromLong(value);
+    if (result == NULL)
+        return NULL;
+    Py_INCREF(result); /* for the table */
+    if (!__atomic_compare_exchange_n(&self->numbers[value], &none, result, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        Py_DECREF(result); /* another thread was first */
+    return result;
 }
 
 /* Some event's object, or what stands for one. A new reference, NULL with an exception. */
@@ -161,12 +178,12 @@ static PyObject *stop_iteration(void *address, bool vouched)
 enum { MOST = 4 };
 
 /* Makes the arguments. How many, or -1 with an exception and none. */
-static inline int make_arguments(const Interpreter *self, const rmon_event *event, PyObject **arguments)
+static inline int make_arguments(Interpreter *self, const rmon_event *event, PyObject **arguments)
 {
     bool vouched = is_vouched_for(event);
     int count = 2, i;
     arguments[0] = code_object(event->code, vouched);
-    arguments[1] = PyLong_FromLong(event->event == RMON_EVENT_LINE ? event->line : event->offset);
+    arguments[1] = number(self, event->event == RMON_EVENT_LINE ? event->line : event->offset);
     switch (event->event) {
     case RMON_EVENT_PY_START:
     case RMON_EVENT_PY_RESUME:
@@ -185,7 +202,7 @@ static inline int make_arguments(const Interpreter *self, const rmon_event *even
     case RMON_EVENT_BRANCH_LEFT:
     case RMON_EVENT_BRANCH_RIGHT:
         arguments[2] = event->object != NULL ? object(event->object, Py_None, vouched)
-                                             : PyLong_FromLong(event->target_offset);
+                                             : number(self, event->target_offset);
         count = 3;
         break;
     case RMON_EVENT_STOP_ITERATION:
@@ -206,9 +223,10 @@ static inline int make_arguments(const Interpreter *self, const rmon_event *even
 }
 
 /* A callback has returned DISABLE. */
-static int disable(Interpreter *self, const rmon_event *event, int registered, PyObject *callable, PyObject *code)
+static int disable(Interpreter *self, const rmon_event *event, PyObject *callable, PyObject *code)
 {
-    const Tool *tool = &self->tools[event->tool_id];
+    Tool *tool = &self->tools[event->tool_id];
+    int registered;
     if (BIT(event->event) & RMON_LOCAL_EVENTS) {
         SERIALISED(self);
         codes_watch(self, code, event->code);
@@ -216,7 +234,8 @@ static int disable(Interpreter *self, const rmon_event *event, int registered, P
         return RMON_DISABLE;
     }
     SERIALISED(self);
-    if (tool->callables[registered] == callable) {
+    registered = interpreter_registered_for(tool, event->event);
+    if (registered >= 0 && tool->callables[registered] == callable) {
         PyObject *native = self->native[REGISTER_CALLBACK], *result = NULL;
         Py_XDECREF(interpreter_put_callable(self, event->tool_id, registered, NULL));
         (void)interpreter_tell(self, event->tool_id);
@@ -230,19 +249,55 @@ static int disable(Interpreter *self, const rmon_event *event, int registered, P
     return RMON_ERR_CALLBACK;
 }
 
+/* Whether an exception is set. */
+static inline bool has_raised(const PyThreadState *thread)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return thread->current_exception != NULL;
+#else
+    return thread->curexc_type != NULL;
+#endif
+}
+
+/* PyObject_Vectorcall, inline as the interpreter has it: the thread state is at hand. */
+static inline PyObject *vectorcall(PyThreadState *thread, PyObject *callable, PyObject **arguments, int count)
+{
+    size_t nargsf = (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET;
+    vectorcallfunc function = NULL;
+    PyObject *result;
+    if (PyType_HasFeature(Py_TYPE(callable), Py_TPFLAGS_HAVE_VECTORCALL))
+        memcpy(&function, (const char *)callable + Py_TYPE(callable)->tp_vectorcall_offset, sizeof function);
+    if (function == NULL)
+        return PyObject_Vectorcall(callable, arguments, nargsf, NULL);
+    result = function(callable, arguments, nargsf, NULL);
+    if (LIKELY((result == NULL) == has_raised(thread)))
+        return result;
+    if (result == NULL) {
+        PyErr_Format(PyExc_SystemError, "%R returned NULL without setting an exception", callable);
+    } else {
+        PyObject *raised = rmon_python_take_raised(), *error;
+        Py_DECREF(result);
+        PyErr_Format(PyExc_SystemError, "%R returned a result with an exception set", callable);
+        error = rmon_python_take_raised();
+        rmon_python_chain(error, raised);
+        rmon_python_put_raised(error);
+    }
+    return NULL;
+}
+
 /* Calls it; the status for librmon. With a negative one an exception is set. */
-static int call(Interpreter *self, PyThreadState *thread, const rmon_event *event, int registered, PyObject *callable)
+static inline int call(Interpreter *self, PyThreadState *thread, const rmon_event *event, PyObject *callable)
 {
     PyObject *stack[MOST + 1], **arguments = stack + 1, *result = NULL; /* stack[0] is the callable's to use */
     int status = RMON_CONTINUE, count, i;
     enter_tracing(thread);
     count = make_arguments(self, event, arguments);
-    if (count > 0)
-        result = PyObject_Vectorcall(callable, arguments, (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    if (LIKELY(count > 0))
+        result = vectorcall(thread, callable, arguments, count);
     if (result == NULL)
         status = RMON_ERR_CALLBACK;
     else if (result == self->disable)
-        status = disable(self, event, registered, callable, arguments[0]);
+        status = disable(self, event, callable, arguments[0]);
     Py_XDECREF(result);
     for (i = 0; i < count; i++)
         Py_DECREF(arguments[i]);
@@ -251,11 +306,11 @@ static int call(Interpreter *self, PyThreadState *thread, const rmon_event *even
 }
 
 /* The same with an exception set before, which is set again afterwards, or is the context of the callback's. */
-static int call_with_exception(Interpreter *self, PyThreadState *thread, const rmon_event *event, int registered,
-                               PyObject *callable)
+static __attribute__((noinline)) int call_with_exception(Interpreter *self, PyThreadState *thread, const rmon_event *event,
+                                            PyObject *callable)
 {
     PyObject *raised = rmon_python_take_raised();
-    int status = call(self, thread, event, registered, callable);
+    int status = call(self, thread, event, callable);
     if (status < 0) {
         PyObject *error = rmon_python_take_raised();
         rmon_python_chain(error, raised);
@@ -263,24 +318,6 @@ static int call_with_exception(Interpreter *self, PyThreadState *thread, const r
     }
     rmon_python_put_raised(raised);
     return status;
-}
-
-/* Under which event a tool of this interpreter has a callable for what was fired; -1: under none. */
-static inline int registered_for(const Tool *tool, int fired)
-{
-    if (LOAD(tool->callables[fired]) != NULL)
-        return fired;
-    switch (fired) {
-    case RMON_EVENT_BRANCH_LEFT:
-    case RMON_EVENT_BRANCH_RIGHT:
-        return LOAD(tool->callables[RMON_EVENT_BRANCH]) != NULL ? RMON_EVENT_BRANCH : -1;
-    case RMON_EVENT_BRANCH:
-        if (LOAD(tool->callables[RMON_EVENT_BRANCH_RIGHT]) != NULL)
-            return RMON_EVENT_BRANCH_RIGHT;
-        return LOAD(tool->as_branch) & BIT(RMON_EVENT_BRANCH_LEFT) ? RMON_EVENT_BRANCH_LEFT : -1;
-    default:
-        return -1;
-    }
 }
 
 /* Whether a tool has an event on in this interpreter. librmon knows that of all interpreters together, and does not know
@@ -314,23 +351,20 @@ static inline int deliver(PyThreadState *thread, const rmon_event *event, bool p
     Interpreter *self = interpreter_of(thread->interp);
     PyObject *callable;
     const Tool *tool;
-    int registered, status;
-    if (thread->tracing != 0 || self == NULL || self->ended)
+    int status;
+    if (thread->tracing != 0 || self == NULL)
         return RMON_CONTINUE;
     tool = &self->tools[event->tool_id];
-    registered = registered_for(tool, event->event);
-    if (registered < 0)
+    callable = LOAD(tool->called[event->event]);
+    if (callable == NULL)
         return RMON_CONTINUE;
-    callable = LOAD(tool->callables[registered]);
-    if (callable == NULL || !interpreter_reaches(self, event->tool_id, (LOAD(tool->by_sys) & BIT(registered)) != 0))
-        return RMON_CONTINUE;
-    if ((LOAD(tool->per_code) != 0 || !interpreter_is_alone()) && !is_on(self, event))
+    if ((LOAD(tool->per_code) != 0 || LOAD(interpreter_count) > 1) && !is_on(self, event))
         return RMON_CONTINUE;
     Py_INCREF(callable);
-    if (PyErr_Occurred())
-        status = call_with_exception(self, thread, event, registered, callable);
+    if (LIKELY(!has_raised(thread)))
+        status = call(self, thread, event, callable);
     else
-        status = call(self, thread, event, registered, callable);
+        status = call_with_exception(self, thread, event, callable);
     if (status < 0 && !propagates)
         PyErr_WriteUnraisable(callable);
     Py_DECREF(callable);

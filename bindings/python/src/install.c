@@ -212,11 +212,8 @@ static int tell_all(Interpreter *self)
 {
     int tool;
     for (tool = 0; tool < TOOLS; tool++) {
-        int status;
-        if (self->tools[tool].name == NULL)
-            continue;
-        status = interpreter_tell(self, tool);
-        if (status != RMON_OK) {
+        int status = interpreter_tell(self, tool);
+        if (status != RMON_OK && self->tools[tool].name != NULL) {
             PyErr_SetString(PyExc_RuntimeError, rmon_status_message(status));
             return -1;
         }

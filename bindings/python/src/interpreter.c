@@ -40,8 +40,8 @@ const char *const function_names[FUNCTIONS] = {
 
 static Told told[TOOLS];
 static rmon_callback callback;
-static int alive;          /* how many interpreters there are */
-static Interpreter *first; /* of the list; read without the lock */
+int interpreter_count;           /* read without the lock, as is the list */
+Interpreter *interpreter_first;
 
 /* ---- The lock ---- */
 
@@ -158,6 +158,35 @@ void interpreter_release_garbage(Interpreter *self)
 }
 #endif
 
+int interpreter_registered_for(const Tool *tool, int fired)
+{
+    if (tool->callables[fired] != NULL)
+        return fired;
+    switch (fired) {
+    case RMON_EVENT_BRANCH_LEFT:
+    case RMON_EVENT_BRANCH_RIGHT:
+        return tool->callables[RMON_EVENT_BRANCH] != NULL ? RMON_EVENT_BRANCH : -1;
+    case RMON_EVENT_BRANCH:
+        if (tool->callables[RMON_EVENT_BRANCH_RIGHT] != NULL)
+            return RMON_EVENT_BRANCH_RIGHT;
+        return tool->as_branch & BIT(RMON_EVENT_BRANCH_LEFT) ? RMON_EVENT_BRANCH_LEFT : -1;
+    default:
+        return -1;
+    }
+}
+
+/* Tells fires whom they call. Under the lock. */
+static void update_called(Interpreter *self, int tool)
+{
+    Tool *entry = &self->tools[tool];
+    int fired;
+    for (fired = 0; fired < EVENTS; fired++) {
+        int registered = interpreter_registered_for(entry, fired);
+        bool reaches = registered >= 0 && interpreter_reaches(self, tool, (entry->by_sys & BIT(registered)) != 0);
+        STORE(entry->called[fired], reaches ? entry->callables[registered] : NULL);
+    }
+}
+
 PyObject *interpreter_put_callable(Interpreter *self, int tool, int event, PyObject *callable)
 {
     Tool *entry = &self->tools[tool];
@@ -166,8 +195,9 @@ PyObject *interpreter_put_callable(Interpreter *self, int tool, int event, PyObj
     lock();
     old = entry->callables[event];
     keep_for_fires(self, tool, event, old);
-    STORE(entry->callables[event], callable);
+    entry->callables[event] = callable;
     entry->registered = callable != NULL ? entry->registered | BIT(event) : entry->registered & ~BIT(event);
+    update_called(self, tool);
     unlock();
     return old;
 }
@@ -190,7 +220,7 @@ static Wanted wanted(int tool)
 {
     Wanted sum = {0, 0, 0};
     const Interpreter *other;
-    for (other = LOAD(first); other != NULL; other = other->next) {
+    for (other = LOAD(interpreter_first); other != NULL; other = other->next) {
         const Tool *entry = &other->tools[tool];
         if (LOAD(other->key) == NULL || entry->name == NULL || other->ended)
             continue;
@@ -248,6 +278,7 @@ int interpreter_tell(Interpreter *self, int tool)
     int status = RMON_OK;
     Wanted sum;
     lock();
+    update_called(self, tool);
     sum = wanted(tool);
     if (told[tool].owned && rmon_get_tool(tool, NULL, 0) == 0)
         told[tool].owned = false; /* somebody else gave it back */
@@ -275,11 +306,6 @@ bool interpreter_is_foreign(int tool)
     return foreign;
 }
 
-bool interpreter_is_alone(void)
-{
-    return LOAD(alive) <= 1;
-}
-
 int interpreter_users(int tool)
 {
     int users;
@@ -293,16 +319,6 @@ int interpreter_users(int tool)
 
 static const char CAPSULE[] = "rmon._rmon.interpreter";
 
-Interpreter *interpreter_of(PyInterpreterState *key)
-{
-    Interpreter *self;
-    for (self = LOAD(first); self != NULL; self = self->next) {
-        if (LOAD(self->key) == key)
-            return self;
-    }
-    return NULL;
-}
-
 /* Takes everything back that this interpreter has told librmon. */
 static void end(Interpreter *self)
 {
@@ -310,10 +326,8 @@ static void end(Interpreter *self)
     lock();
     self->ended = true;
     unlock();
-    for (tool = 0; tool < TOOLS; tool++) {
-        if (self->tools[tool].name != NULL || self->tools[tool].registered != 0)
-            (void)interpreter_tell(self, tool);
-    }
+    for (tool = 0; tool < TOOLS; tool++)
+        (void)interpreter_tell(self, tool);
     if (self->codes != NULL)
         PyDict_Clear(self->codes); /* nobody need know any more when they die */
 }
@@ -341,6 +355,8 @@ static void release(Interpreter *self)
         Py_CLEAR(self->below[i]);
         Py_CLEAR(self->wrappers[i]);
     }
+    for (i = 0; i < NUMBERS; i++)
+        Py_CLEAR(self->numbers[i]);
     Py_CLEAR(self->disable);
     Py_CLEAR(self->missing);
     Py_CLEAR(self->events);
@@ -349,7 +365,7 @@ static void release(Interpreter *self)
     Py_CLEAR(self->provided);
     interpreter_release_garbage(self);
     STORE(self->key, NULL);
-    __atomic_sub_fetch(&alive, 1, __ATOMIC_RELEASE);
+    __atomic_sub_fetch(&interpreter_count, 1, __ATOMIC_RELEASE);
 }
 
 /* The capsule lies in the interpreter's own dictionary and dies with it. */
@@ -379,11 +395,11 @@ static Interpreter *claim(PyInterpreterState *key)
         STORE(self->key, key);
     } else if ((self = calloc(1, sizeof *self)) != NULL) {
         self->key = key;
-        self->next = first;
-        STORE(first, self);
+        self->next = interpreter_first;
+        STORE(interpreter_first, self);
     }
     if (self != NULL)
-        __atomic_add_fetch(&alive, 1, __ATOMIC_RELEASE);
+        __atomic_add_fetch(&interpreter_count, 1, __ATOMIC_RELEASE);
     unlock();
     return self;
 }

@@ -61,11 +61,13 @@ static int register_end(PyObject *module)
     return result != NULL ? 0 : -1;
 }
 
+static const rmon_host host = {sizeof(rmon_host), NULL, rmon_python_current_exception, rmon_python_describe};
+
 static int execute(PyObject *module)
 {
     if (interpreter_init(callback_deliver) < 0)
         return -1;
-    (void)rmon_python_set_up();
+    (void)rmon_set_host(&host);
     if (add_monitoring(module, interpreter_current()) < 0 || codelike_add(module) < 0 || scope_add(module) < 0
         || testing_add(module) < 0 || install_add(module) < 0)
         return -1;

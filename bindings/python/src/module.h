@@ -48,10 +48,12 @@
 #define SERIALISED_END() }
 #endif
 
+#define LIKELY(condition) __builtin_expect(!!(condition), 1)
+
 #define LOAD(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
 #define STORE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELEASE)
 
-enum { TOOLS = 6, EVENTS = RMON_EVENT_COUNT, DEBUGGER = 0 };
+enum { TOOLS = 6, EVENTS = RMON_EVENT_COUNT, DEBUGGER = 0, NUMBERS = 2048 };
 
 #define BIT(event) ((uint32_t)1 << (event))
 
@@ -97,6 +99,7 @@ extern const char *const function_names[FUNCTIONS];
 
 /* A tool, as one interpreter sees it. */
 typedef struct Tool {
+    PyObject *called[EVENTS];    /* by what is fired: who is called; borrowed from `callables`, or NULL */
     PyObject *callables[EVENTS]; /* owned; NULL: none. BRANCH's is used where BRANCH is registered apart */
     EventSet registered;         /* the events that have a callable */
     EventSet by_sys;             /* of those, the ones that came by sys.monitoring, and not by rmon.monitoring */
@@ -125,6 +128,7 @@ typedef struct Interpreter {
     PyObject *wrappers[FUNCTIONS]; /* owned: what install() puts into their places */
     PyObject *provided;         /* owned: the sys.monitoring that install() has made, or NULL */
     struct Garbage *garbage;    /* see interpreter.c */
+    PyObject *numbers[NUMBERS]; /* owned or NULL: small ints, as they come up */
 } Interpreter;
 
 /* Makes ready what the current interpreter needs, unless it has it. `deliver` is the callback for librmon. -1 with an
@@ -132,8 +136,16 @@ typedef struct Interpreter {
 int interpreter_init(rmon_callback deliver);
 /* The end of the current interpreter's deliveries. */
 void interpreter_end(void);
+/* All that there ever were. */
+extern Interpreter *interpreter_first;
 /* An interpreter's; NULL if rmon is not imported there, or its end has come. */
-Interpreter *interpreter_of(PyInterpreterState *key);
+static inline Interpreter *interpreter_of(PyInterpreterState *key)
+{
+    Interpreter *self = LOAD(interpreter_first);
+    while (self != NULL && LOAD(self->key) != key)
+        self = self->next;
+    return self;
+}
 /* That of the attached thread. */
 static inline Interpreter *interpreter_current(void)
 {
@@ -147,11 +159,13 @@ bool interpreter_reaches(const Interpreter *self, int tool, bool by_sys);
 PyObject *interpreter_put_callable(Interpreter *self, int tool, int event, PyObject *callable);
 /* Whether a tool that is not Python's has this id. */
 bool interpreter_is_foreign(int tool);
-/* Whether there is one interpreter only. */
-bool interpreter_is_alone(void);
+/* How many interpreters there are. */
+extern int interpreter_count;
 /* How many interpreters use this id. */
 int interpreter_users(int tool);
-/* Tells librmon what the interpreters have set of a tool. A status. */
+/* Under which event a tool has a callable for what was fired; -1: under none. */
+int interpreter_registered_for(const Tool *tool, int fired);
+/* Tells librmon, and fires here, what the interpreters have set of a tool. A status. */
 int interpreter_tell(Interpreter *self, int tool);
 /* Releases what no fire can be using any more. */
 void interpreter_release_garbage(Interpreter *self);

@@ -158,8 +158,8 @@ static void keep_callable(Interpreter *self, int tool, int event, PyObject *call
 {
     Tool *entry = &self->tools[tool];
     PyObject *old;
-    STORE(entry->by_sys, by_sys ? entry->by_sys | BIT(event) : entry->by_sys & ~BIT(event));
-    STORE(entry->as_branch, as_branch ? entry->as_branch | BIT(event) : entry->as_branch & ~BIT(event));
+    entry->by_sys = by_sys ? entry->by_sys | BIT(event) : entry->by_sys & ~BIT(event);
+    entry->as_branch = as_branch ? entry->as_branch | BIT(event) : entry->as_branch & ~BIT(event);
     old = interpreter_put_callable(self, tool, event, callable == Py_None ? NULL : callable);
     Py_XDECREF(old);
 }
