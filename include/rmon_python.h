@@ -194,6 +194,18 @@ static inline int rmon_python_event_number(int event)
     return old && event > RMON_EVENT_BRANCH_RIGHT ? event - 1 : event;
 }
 
+/* A fire under way on this thread, noted for whom it reaches: the host's functions, and rmon's Python package, which
+ * then know that the addresses they meet are objects (an emitter without Python passes any), and that the thread is
+ * attached. Fields are added at the end only. */
+typedef struct rmon_python_fire {
+    uint32_t struct_size;
+    uint32_t count; /* 0 at first; the package's, as is `arguments` */
+    PyObject *code;
+    PyThreadState *thread;
+    void (*release)(struct rmon_python_fire *fire); /* NULL at first; what the package wants to be called in the end */
+    PyObject *arguments[6];
+} rmon_python_fire;
+
 /* The host: what only Python can tell rmon. The limited API has no means for it: there, rmon_code_describe knows none
  * of the codes. */
 
@@ -246,10 +258,10 @@ static inline void *rmon_python_current_exception(void *user_data)
 static inline int rmon_python_describe(void *user_data, void *code, int firing, rmon_code_info *out)
 {
     const PyCodeObject *object = (const PyCodeObject *)code;
+    const rmon_python_fire *fire = (const rmon_python_fire *)*rmon_host_note();
     const char *name, *qualname, *filename;
     (void)user_data;
-    if (!firing || code == NULL || !rmon_python_is_attached() || *rmon_host_note() != code
-        || !PyCode_Check((PyObject *)code))
+    if (!firing || fire == NULL || code == NULL || code != fire->code || !PyCode_Check((PyObject *)code))
         return RMON_ERR_UNKNOWN_CODE;
     name = PyUnicode_AsUTF8(object->co_name);
     filename = PyUnicode_AsUTF8(object->co_filename);
@@ -357,30 +369,30 @@ static inline int rmon_python_call(int event, rmon_state *state, void *code, int
      | RMON_EVENT_SET(RMON_EVENT_EXCEPTION_HANDLED) | RMON_EVENT_SET(RMON_EVENT_PY_UNWIND)                      \
      | RMON_EVENT_SET(RMON_EVENT_PY_THROW))
 
-/* Calls the library with the interpreter's error indicator clean, and noting for which code: rmon's Python package, and
- * the host's functions, then know that what they meet are objects. (An emitter without Python passes any addresses.) */
-static inline int rmon_python_call_noting(int event, rmon_state *state, PyObject *code, int32_t offset,
-                                          PyObject *object, PyObject *arg0, int32_t number)
+/* Calls the library with the interpreter's error indicator clean, and gives the interpreter its exception back: `raised`
+ * (or NULL), which is taken over. */
+static inline int rmon_python_deliver(int event, rmon_state *state, PyObject *code, int32_t offset, PyObject *object,
+                                      PyObject *arg0, int32_t number, PyObject *raised, PyThreadState *thread)
 {
     void **note = rmon_host_note(), *outer = *note;
+    rmon_python_fire fire;
     int status;
+    fire.struct_size = sizeof fire;
+    fire.count = 0;
+    fire.code = code;
+    fire.thread = thread;
+    fire.release = NULL;
 #ifndef Py_LIMITED_API
     if (!RMON_PYTHON_LOAD_(rmon_python_is_set_up))
         rmon_python_set_up();
     if (arg0 != NULL && arg0 == RMON_PYTHON_LOAD_(rmon_python_missing))
         arg0 = NULL;
 #endif
-    *note = code;
+    *note = &fire;
     status = rmon_python_call(event, state, code, offset, object, arg0, number);
     *note = outer;
-    return status;
-}
-
-/* Calls the library, and gives the interpreter its exception back: `raised` (or NULL), which is taken over. */
-static inline int rmon_python_deliver(int event, rmon_state *state, PyObject *code, int32_t offset, PyObject *object,
-                                      PyObject *arg0, int32_t number, PyObject *raised, PyThreadState *thread)
-{
-    int status = rmon_python_call_noting(event, state, code, offset, object, arg0, number);
+    if (fire.release != NULL)
+        fire.release(&fire);
     if (status < 0)
         return rmon_python_failed(status, event, raised);
     if (raised != NULL || rmon_python_has_raised(thread))

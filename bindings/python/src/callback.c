@@ -118,109 +118,161 @@ static bool is_object(void *address)
         && Py_REFCNT((PyObject *)address) > 0;
 }
 
-/* Whether rmon_python.h has fired, and vouches for all that it passes. */
-static inline bool is_vouched_for(const rmon_event *event)
+/* An int: a new reference, which the table then has, too, if there is room for it. NULL with an exception. */
+static __attribute__((noinline)) PyObject *new_number(Interpreter *self, int32_t value)
 {
-    return event->code != NULL && *rmon_host_note() == event->code;
-}
-
-/* An int: offsets and lines are mostly small, and come again and again. */
-static inline PyObject *number(Interpreter *self, int32_t value)
-{
-    PyObject *result, *none = NULL;
-    if ((uint32_t)value >= NUMBERS)
-        return PyLong_FromLong(value);
-    result = LOAD(self->numbers[value]);
-    if (LIKELY(result != NULL)) {
-        Py_INCREF(result);
+    PyObject *result = PyLong_FromLong(value), *none = NULL;
+    if (result == NULL || (uint32_t)value >= NUMBERS)
         return result;
-    }
-    result = PyLong_FromLong(value);
-    if (result == NULL)
-        return NULL;
     Py_INCREF(result); /* for the table */
     if (!__atomic_compare_exchange_n(&self->numbers[value], &none, result, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
         Py_DECREF(result); /* another thread was first */
     return result;
 }
 
-/* Some event's object, or what stands for one. A new reference, NULL with an exception. */
-static inline PyObject *object(void *address, PyObject *missing, bool vouched)
+/* Whether arguments are to be borrowed: who vouches for them holds them as long as the fire lasts. What is made for the
+ * call, or found by looking at an address, is owned. */
+
+/* Some event's object, or what stands for one. A new reference. */
+static PyObject *found_object(void *address, PyObject *missing)
 {
-    PyObject *result = address != NULL && (vouched || is_object(address)) ? (PyObject *)address : missing;
+    PyObject *result = address != NULL && is_object(address) ? (PyObject *)address : missing;
     Py_INCREF(result);
     return result;
 }
 
-static inline PyObject *code_object(void *address, bool vouched)
+/* A code: a new reference, NULL with an exception. */
+static PyObject *found_code(void *address)
 {
-    PyObject *result;
-    if (!vouched && address != NULL) {
-        result = codelike_of_native(address);
-        if (result != NULL || PyErr_Occurred())
-            return result;
+    PyObject *result = address != NULL ? codelike_of_native(address) : Py_None;
+    if (result == Py_None)
+        Py_INCREF(result);
+    else if (result == NULL && !PyErr_Occurred())
+        result = found_object(address, Py_None);
+    return result;
+}
+
+/* ---- The arguments ---- */
+
+/* They lie in the fire, from the first tool on that wants them, behind a place that is the callable's to use. Owned ones
+ * are marked by a bit each in the fire's count. */
+enum { COUNT = 7, OWNED = 8 };
+
+static void release_arguments(rmon_python_fire *fire)
+{
+    int i;
+    for (i = 1; i <= (int)(fire->count & COUNT); i++) {
+        if (fire->count & (uint32_t)OWNED << i)
+            Py_DECREF(fire->arguments[i]);
     }
-    result = address != NULL ? (PyObject *)address : Py_None;
-    Py_INCREF(result);
-    return result;
+    fire->release = NULL;
+    fire->count = 0;
 }
 
-/* STOP_ITERATION's: a StopIteration. */
-static PyObject *stop_iteration(void *address, bool vouched)
+/* Puts an argument into its place. */
+static inline void put_borrowed(rmon_python_fire *fire, int i, void *address, PyObject *missing)
 {
-    PyObject *value = object(address, Py_None, vouched), *result = rmon_python_stop_iteration(value);
-    Py_DECREF(value);
-    return result;
+    fire->arguments[i] = address != NULL ? (PyObject *)address : missing;
 }
 
-/* ---- The call ---- */
-
-enum { MOST = 4 };
-
-/* Makes the arguments. How many, or -1 with an exception and none. */
-static inline int make_arguments(Interpreter *self, const rmon_event *event, PyObject **arguments)
+static inline void put_owned(rmon_python_fire *fire, int i, PyObject *object)
 {
-    bool vouched = is_vouched_for(event);
-    int count = 2, i;
-    arguments[0] = code_object(event->code, vouched);
-    arguments[1] = number(self, event->event == RMON_EVENT_LINE ? event->line : event->offset);
+    fire->arguments[i] = object;
+    fire->count |= (uint32_t)OWNED << i;
+    fire->release = release_arguments;
+}
+
+/* An int: offsets and lines are mostly small, and come again and again. */
+static inline void put_number(Interpreter *self, rmon_python_fire *fire, int i, int32_t value)
+{
+    PyObject *number = (uint32_t)value < NUMBERS ? LOAD(self->numbers[value]) : NULL;
+    if (LIKELY(number != NULL))
+        fire->arguments[i] = number;
+    else
+        put_owned(fire, i, new_number(self, value));
+}
+
+/* The rest of the arguments, after the code and the number, which are there. */
+static __attribute__((noinline)) int put_others(Interpreter *self, rmon_python_fire *fire, const rmon_event *event,
+                                                bool vouched)
+{
+    int count = 3;
     switch (event->event) {
     case RMON_EVENT_PY_START:
     case RMON_EVENT_PY_RESUME:
     case RMON_EVENT_LINE:
     case RMON_EVENT_INSTRUCTION:
-        break;
+        return 2;
     case RMON_EVENT_CALL:
     case RMON_EVENT_C_RETURN:
     case RMON_EVENT_C_RAISE:
-        arguments[2] = object(event->object, self->missing, vouched);
-        arguments[3] = object(event->arg0, self->missing, vouched);
         count = 4;
+        if (vouched) {
+            put_borrowed(fire, 3, event->object, self->missing);
+            put_borrowed(fire, 4, event->arg0, self->missing);
+        } else {
+            put_owned(fire, 3, found_object(event->object, self->missing));
+            put_owned(fire, 4, found_object(event->arg0, self->missing));
+        }
         break;
     case RMON_EVENT_JUMP:
     case RMON_EVENT_BRANCH:
     case RMON_EVENT_BRANCH_LEFT:
     case RMON_EVENT_BRANCH_RIGHT:
-        arguments[2] = event->object != NULL ? object(event->object, Py_None, vouched)
-                                             : number(self, event->target_offset);
-        count = 3;
+        if (event->object == NULL)
+            put_number(self, fire, 3, event->target_offset);
+        else if (vouched)
+            put_borrowed(fire, 3, event->object, Py_None);
+        else
+            put_owned(fire, 3, found_object(event->object, Py_None));
         break;
-    case RMON_EVENT_STOP_ITERATION:
-        arguments[2] = stop_iteration(event->object, vouched);
-        count = 3;
+    case RMON_EVENT_STOP_ITERATION: {
+        PyObject *value = vouched ? (PyObject *)event->object : found_object(event->object, Py_None);
+        put_owned(fire, 3, rmon_python_stop_iteration(value));
+        if (!vouched)
+            Py_DECREF(value);
         break;
-    default:
-        arguments[2] = object(event->object, Py_None, vouched);
-        count = 3;
     }
-    for (i = 0; i < count && arguments[i] != NULL; i++)
-        ;
-    if (i == count)
-        return count;
-    for (i = 0; i < count; i++)
-        Py_XDECREF(arguments[i]);
-    return -1;
+    default:
+        if (vouched)
+            put_borrowed(fire, 3, event->object, Py_None);
+        else
+            put_owned(fire, 3, found_object(event->object, Py_None));
+    }
+    return count;
 }
+
+/* The events of two arguments. */
+#define SHORT_EVENTS \
+    (BIT(RMON_EVENT_PY_START) | BIT(RMON_EVENT_PY_RESUME) | BIT(RMON_EVENT_LINE) | BIT(RMON_EVENT_INSTRUCTION))
+
+/* Makes all arguments; false with an exception and none. */
+static inline bool put_arguments(Interpreter *self, rmon_python_fire *fire, const rmon_event *event, bool vouched)
+{
+    int i, count = 2;
+    if (vouched)
+        put_borrowed(fire, 1, event->code, Py_None);
+    else
+        put_owned(fire, 1, found_code(event->code));
+    put_number(self, fire, 2, event->event == RMON_EVENT_LINE ? event->line : event->offset);
+    if (!(BIT(event->event) & SHORT_EVENTS))
+        count = put_others(self, fire, event, vouched);
+    fire->count |= (uint32_t)count;
+    if (LIKELY(fire->release == NULL))
+        return true;
+    for (i = 1; i <= count && fire->arguments[i] != NULL; i++)
+        ;
+    if (i > count)
+        return true;
+    for (i = 1; i <= count; i++) {
+        if (fire->arguments[i] == NULL)
+            fire->count &= ~((uint32_t)OWNED << i);
+    }
+    release_arguments(fire);
+    return false;
+}
+
+/* ---- The call ---- */
 
 /* A callback has returned DISABLE. */
 static int disable(Interpreter *self, const rmon_event *event, PyObject *callable, PyObject *code)
@@ -286,31 +338,32 @@ static inline PyObject *vectorcall(PyThreadState *thread, PyObject *callable, Py
 }
 
 /* Calls it; the status for librmon. With a negative one an exception is set. */
-static inline int call(Interpreter *self, PyThreadState *thread, const rmon_event *event, PyObject *callable)
+static inline int call(Interpreter *self, rmon_python_fire *fire, const rmon_event *event, bool vouched,
+                       PyObject *callable)
 {
-    PyObject *stack[MOST + 1], **arguments = stack + 1, *result = NULL; /* stack[0] is the callable's to use */
-    int status = RMON_CONTINUE, count, i;
+    PyThreadState *thread = fire->thread;
+    PyObject *result = NULL;
+    int status = RMON_CONTINUE;
+    Py_INCREF(callable);
     enter_tracing(thread);
-    count = make_arguments(self, event, arguments);
-    if (LIKELY(count > 0))
-        result = vectorcall(thread, callable, arguments, count);
+    if (LIKELY(fire->count != 0 || put_arguments(self, fire, event, vouched)))
+        result = vectorcall(thread, callable, fire->arguments + 1, (int)(fire->count & COUNT));
     if (result == NULL)
         status = RMON_ERR_CALLBACK;
     else if (result == self->disable)
-        status = disable(self, event, callable, arguments[0]);
-    Py_XDECREF(result);
-    for (i = 0; i < count; i++)
-        Py_DECREF(arguments[i]);
+        status = disable(self, event, callable, fire->arguments[1]);
     leave_tracing(thread);
+    Py_XDECREF(result);
+    Py_DECREF(callable);
     return status;
 }
 
 /* The same with an exception set before, which is set again afterwards, or is the context of the callback's. */
-static __attribute__((noinline)) int call_with_exception(Interpreter *self, PyThreadState *thread, const rmon_event *event,
-                                            PyObject *callable)
+static __attribute__((noinline)) int call_with_exception(Interpreter *self, rmon_python_fire *fire,
+                                                         const rmon_event *event, bool vouched, PyObject *callable)
 {
     PyObject *raised = rmon_python_take_raised();
-    int status = call(self, thread, event, callable);
+    int status = call(self, fire, event, vouched, callable);
     if (status < 0) {
         PyObject *error = rmon_python_take_raised();
         rmon_python_chain(error, raised);
@@ -345,9 +398,11 @@ static bool is_on(Interpreter *self, const rmon_event *event)
     return (codes_local(self, event->tool_id, event->code) & fired) != 0;
 }
 
-/* Delivers on a thread that is attached. */
-static inline int deliver(PyThreadState *thread, const rmon_event *event, bool propagates)
+/* Delivers on a thread that is attached, in whatever case. */
+static __attribute__((noinline)) int deliver(rmon_python_fire *fire, const rmon_event *event, bool vouched,
+                                             bool propagates)
 {
+    PyThreadState *thread = fire->thread;
     Interpreter *self = interpreter_of(thread->interp);
     PyObject *callable;
     const Tool *tool;
@@ -361,34 +416,49 @@ static inline int deliver(PyThreadState *thread, const rmon_event *event, bool p
     if ((LOAD(tool->per_code) != 0 || LOAD(interpreter_count) > 1) && !is_on(self, event))
         return RMON_CONTINUE;
     Py_INCREF(callable);
-    if (LIKELY(!has_raised(thread)))
-        status = call(self, thread, event, callable);
+    if (!has_raised(thread))
+        status = call(self, fire, event, vouched, callable);
     else
-        status = call_with_exception(self, thread, event, callable);
+        status = call_with_exception(self, fire, event, vouched, callable);
     if (status < 0 && !propagates)
         PyErr_WriteUnraisable(callable);
     Py_DECREF(callable);
     return status;
 }
 
-/* Delivers on a thread that is not attached. */
-static int deliver_detached(const rmon_event *event)
+/* Delivers what was fired by who has noted nothing: by librmon's own functions, perhaps on a thread that is not
+ * attached. */
+static __attribute__((noinline)) int deliver_unnoted(const rmon_event *event)
 {
-    PyGILState_STATE before;
+    rmon_python_fire fire = {.thread = attached()};
+    PyGILState_STATE before = PyGILState_UNLOCKED;
+    bool is_attached = fire.thread != NULL;
     int status;
-    if (!Py_IsInitialized() || is_finalizing())
-        return RMON_CONTINUE;
-    before = PyGILState_Ensure();
-    status = deliver(PyThreadState_Get(), event, false);
-    PyGILState_Release(before);
+    if (!is_attached) {
+        if (!Py_IsInitialized() || is_finalizing())
+            return RMON_CONTINUE;
+        before = PyGILState_Ensure();
+        fire.thread = PyThreadState_Get();
+    }
+    status = deliver(&fire, event, false, is_attached);
+    if (fire.release != NULL)
+        fire.release(&fire);
+    if (!is_attached)
+        PyGILState_Release(before);
     return status;
 }
 
 int callback_deliver(void *user_data, const rmon_event *event)
 {
-    PyThreadState *thread = attached();
-    (void)user_data;
-    if (thread == NULL)
-        return deliver_detached(event);
-    return deliver(thread, event, true);
+    const Place *place = user_data;
+    rmon_python_fire *fire = *rmon_host_note();
+    PyThreadState *thread;
+    PyObject *callable;
+    if (fire == NULL)
+        return deliver_unnoted(event);
+    thread = fire->thread;
+    if (LOAD(place->key) != thread->interp || thread->tracing != 0 || has_raised(thread))
+        return deliver(fire, event, true, true);
+    callable = LOAD(place->callable);
+    return callable != NULL ? call(place->interpreter, fire, event, true, callable) : RMON_CONTINUE;
 }

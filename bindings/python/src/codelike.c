@@ -499,7 +499,8 @@ static PyObject *make_stand_in(PyTypeObject *type, void *code, const rmon_code_i
  * being delivered: the thread's note says which that is. */
 static bool retain_native(void *code, rmon_code_info *info)
 {
-    if (code == NULL || *rmon_host_note() == code)
+    const rmon_python_fire *fire = *rmon_host_note();
+    if (code == NULL || (fire != NULL && fire->code == code))
         return false;
     rmon_code_retain(code);
     info->struct_size = sizeof *info;

@@ -20,8 +20,9 @@ typedef struct Garbage {
     PyObject *object; /* owned; to be released by a thread of its interpreter */
 } Garbage;
 
-/* The user data of a registration. */
+/* The user data of a registration; see also module.h. */
 typedef struct Ticket {
+    Place place;
     Garbage *garbage;
 } Ticket;
 
@@ -30,7 +31,7 @@ typedef struct Told {
     bool owned;          /* the id is in use by Python */
     EventSet registered; /* the events that have our callback */
     EventSet stale;      /* of those, the ones whose registration is to be replaced */
-    Ticket *tickets[EVENTS]; /* of the registrations; owned by librmon */
+    Ticket *tickets[EVENTS]; /* of the registrations; if releases are deferred; librmon's */
 } Told;
 
 const char *const function_names[FUNCTIONS] = {
@@ -82,6 +83,16 @@ bool interpreter_reaches(const Interpreter *self, int tool, bool by_sys)
     return !self->ended && (!by_sys || (self->installed > 0 && (tool != DEBUGGER || self->debuggers != 0)));
 }
 
+/* What a callback finds without searching. Under the lock. While there are several interpreters, it has to search. */
+static void fill_place(Interpreter *self, int tool, int event, Place *place)
+{
+    const Tool *entry = &self->tools[tool];
+    bool is_plain = event != RMON_EVENT_BRANCH && entry->per_code == 0 && interpreter_count <= 1;
+    STORE(place->callable, is_plain ? entry->called[event] : NULL);
+    place->interpreter = self;
+    STORE(place->key, is_plain ? self->key : NULL);
+}
+
 #if DEFER_RELEASE
 /* Keeps a callable until the fires that are under way have ended. Under the lock. */
 static void keep_for_fires(Interpreter *self, int tool, int event, PyObject *callable)
@@ -116,11 +127,20 @@ static void take_ticket_back(void *user_data)
     free(ticket);
 }
 
-static int register_event(int tool, int event)
+/* Places do not change: a fire may have read half of one. Each registration has one of its own. */
+static void update_place(Interpreter *self, int tool, int event)
+{
+    (void)self;
+    (void)tool;
+    (void)event;
+}
+
+static int register_event(Interpreter *self, int tool, int event)
 {
     Ticket *ticket = calloc(1, sizeof *ticket);
     if (ticket == NULL)
         return RMON_ERR_NO_MEMORY;
+    fill_place(self, tool, event, &ticket->place);
     told[tool].tickets[event] = ticket;
     return rmon_register_callback(tool, event, callback, ticket, take_ticket_back);
 }
@@ -147,9 +167,18 @@ static void keep_for_fires(Interpreter *self, int tool, int event, PyObject *cal
     (void)callable;
 }
 
-static int register_event(int tool, int event)
+/* A thread that reads a place has the GIL of the interpreter that the place is for, and so has who changes it. */
+static Place places[TOOLS][EVENTS];
+
+static void update_place(Interpreter *self, int tool, int event)
 {
-    return rmon_register_callback(tool, event, callback, NULL, NULL);
+    fill_place(self, tool, event, &places[tool][event]);
+}
+
+static int register_event(Interpreter *self, int tool, int event)
+{
+    update_place(self, tool, event);
+    return rmon_register_callback(tool, event, callback, &places[tool][event], NULL);
 }
 
 void interpreter_release_garbage(Interpreter *self)
@@ -184,6 +213,7 @@ static void update_called(Interpreter *self, int tool)
         int registered = interpreter_registered_for(entry, fired);
         bool reaches = registered >= 0 && interpreter_reaches(self, tool, (entry->by_sys & BIT(registered)) != 0);
         STORE(entry->called[fired], reaches ? entry->callables[registered] : NULL);
+        update_place(self, tool, fired);
     }
 }
 
@@ -259,7 +289,7 @@ static int tell_callbacks(Interpreter *self, int tool, EventSet callbacks)
         if (!(changed & BIT(event)))
             continue;
         if (callbacks & BIT(event)) {
-            status = register_event(tool, event);
+            status = register_event(self, tool, event);
             if (status == RMON_OK)
                 told[tool].registered |= BIT(event);
         } else {
@@ -379,6 +409,22 @@ static void on_capsule_death(PyObject *capsule)
     }
 }
 
+/* There are several interpreters now. Under the lock. */
+static void forget_places(void)
+{
+    int tool, event;
+    for (tool = 0; tool < TOOLS; tool++) {
+        for (event = 0; event < EVENTS; event++) {
+#if DEFER_RELEASE
+            if (told[tool].tickets[event] != NULL)
+                STORE(told[tool].tickets[event]->place.key, NULL);
+#else
+            STORE(places[tool][event].key, NULL);
+#endif
+        }
+    }
+}
+
 /* A struct that nobody uses. */
 static Interpreter *claim(PyInterpreterState *key)
 {
@@ -398,8 +444,8 @@ static Interpreter *claim(PyInterpreterState *key)
         self->next = interpreter_first;
         STORE(interpreter_first, self);
     }
-    if (self != NULL)
-        __atomic_add_fetch(&interpreter_count, 1, __ATOMIC_RELEASE);
+    if (self != NULL && __atomic_add_fetch(&interpreter_count, 1, __ATOMIC_RELEASE) > 1)
+        forget_places();
     unlock();
     return self;
 }

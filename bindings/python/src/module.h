@@ -136,6 +136,14 @@ typedef struct Interpreter {
 int interpreter_init(rmon_callback deliver);
 /* The end of the current interpreter's deliveries. */
 void interpreter_end(void);
+/* Where a callback finds, without searching, whom to call: its user data. For BRANCH, and where several interpreters
+ * share a tool id, it has to search: the key is NULL. */
+typedef struct Place {
+    PyInterpreterState *key; /* the interpreter whose callable this is */
+    Interpreter *interpreter;
+    PyObject *callable; /* borrowed; NULL: none */
+} Place;
+
 /* All that there ever were. */
 extern Interpreter *interpreter_first;
 /* An interpreter's; NULL if rmon is not imported there, or its end has come. */
