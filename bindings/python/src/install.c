@@ -12,14 +12,14 @@ static PyObject *monitoring_name(void)
     return PyUnicode_InternFromString("sys.monitoring");
 }
 
-/* Makes the functions that stand in sys.monitoring. */
-static int make_wrappers(Interpreter *self)
+/* Makes the functions that stand in sys.monitoring, which is `module`. */
+static int make_wrappers(Interpreter *self, PyObject *module)
 {
     PyObject *name = monitoring_name();
     int i, status = name != NULL ? 0 : -1;
     for (i = 0; i < FUNCTIONS && status == 0; i++) {
         if (self->wrappers[i] == NULL)
-            self->wrappers[i] = tools_function((Function)i, true, name);
+            self->wrappers[i] = tools_function((Function)i, module, name);
         if (self->wrappers[i] == NULL)
             status = -1;
     }
@@ -38,13 +38,17 @@ static int put_wrappers(Interpreter *self)
         PyErr_SetString(PyExc_RuntimeError, "somebody has removed sys.monitoring");
         return -1;
     }
+    if (make_wrappers(self, monitoring) < 0)
+        return -1;
     for (i = 0; i < FUNCTIONS; i++) {
         PyObject *found;
         if (self->native[i] == NULL)
             continue;
         found = PyObject_GetAttrString(monitoring, function_names[i]);
-        if (found == NULL)
-            return -1;
+        if (found == NULL) { /* somebody has taken it away, who must know why */
+            PyErr_Clear();
+            continue;
+        }
         /* If ours is not there, but was never taken away, somebody else's on top of it leads to it. */
         if (found == self->wrappers[i] || (self->below[i] != NULL && found != self->below[i])) {
             Py_DECREF(found);
@@ -142,8 +146,6 @@ static int adopt(Interpreter *self, int tool)
     long set;
     if (tools_adopt_name(self, tool) < 0)
         return -1;
-    if (entry->name == NULL)
-        return 0;
     number = PyObject_CallFunction(self->native[GET_EVENTS], "i", tool);
     if (number == NULL)
         return -1;
@@ -174,6 +176,7 @@ static int put_wrappers(Interpreter *self)
         Py_XDECREF(name);
         if (module == NULL)
             return -1;
+        status = make_wrappers(self, module);
         for (i = 0; i < TOOLS && status == 0; i++) {
             if (ids[i] != NULL)
                 status = PyModule_AddIntConstant(module, ids[i], i);
@@ -236,11 +239,11 @@ static int uninstall(Interpreter *self)
 static int install(Interpreter *self, bool debugger)
 {
     int tool;
-    if (make_wrappers(self) < 0 || put_wrappers(self) < 0)
+    if (self->installed == 0 && put_wrappers(self) < 0)
         return -1;
     self->installed++;
     self->debuggers = self->debuggers << 1 | debugger;
-    for (tool = 0; tool < TOOLS; tool++) {
+    for (tool = 0; self->installed == 1 && tool < TOOLS; tool++) {
         if (adopt(self, tool) < 0) {
             PyObject *raised = rmon_python_take_raised();
             (void)uninstall(self);

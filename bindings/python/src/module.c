@@ -36,7 +36,7 @@ static int add_monitoring(PyObject *module, const Interpreter *self)
     PyObject *name = PyUnicode_InternFromString("rmon.monitoring");
     int i, status = name != NULL ? 0 : -1;
     for (i = 0; i < FUNCTIONS && status == 0; i++) {
-        PyObject *function = tools_function((Function)i, false, name);
+        PyObject *function = tools_function((Function)i, module, name);
         status = function != NULL ? PyObject_SetAttrString(module, function_names[i], function) : -1;
         Py_XDECREF(function);
     }
@@ -85,7 +85,7 @@ static PyModuleDef_Slot slots[] = {
     {0, NULL},
 };
 
-static PyModuleDef definition = {
+PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "rmon._rmon",
     .m_doc = "What rmon's Python package is made of; use rmon and rmon.monitoring instead.",
@@ -95,5 +95,5 @@ static PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__rmon(void)
 {
-    return PyModuleDef_Init(&definition);
+    return PyModuleDef_Init(&module_definition);
 }

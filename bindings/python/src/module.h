@@ -210,8 +210,8 @@ int callback_deliver(void *user_data, const rmon_event *event);
 
 /* ---- tools.c ---- */
 
-/* A new builtin function of rmon.monitoring (by_sys: of sys.monitoring). */
-PyObject *tools_function(Function function, bool by_sys, PyObject *module_name);
+/* A new builtin function of rmon.monitoring, if `module` is ours, else of sys.monitoring. */
+PyObject *tools_function(Function function, PyObject *module, PyObject *module_name);
 /* Takes over the name of a tool that uses the interpreter's own functions. -1 with an exception. */
 int tools_adopt_name(Interpreter *self, int tool);
 /* Keeps a callable, or None, for one event. */
@@ -232,5 +232,10 @@ EventSet tools_kept(EventSet events);
 int testing_add(PyObject *module);
 int scope_add(PyObject *module);
 int install_add(PyObject *module);
+
+/* ---- module.c ---- */
+
+/* By which our module is told from others. */
+extern PyModuleDef module_definition;
 
 #endif /* RMON_MODULE_H */

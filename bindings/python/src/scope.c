@@ -206,10 +206,11 @@ static PyObject *scope_enter(PyObject *object, PyObject *unused)
     return object;
 }
 
-static PyObject *scope_exit(PyObject *self, PyObject *args)
+static PyObject *scope_exit(PyObject *self, PyObject *const *given, Py_ssize_t positional)
 {
     (void)self;
-    (void)args;
+    (void)given;
+    (void)positional;
     if (rmon_python_exit_scope() < 0)
         return NULL;
     Py_RETURN_FALSE;
@@ -382,7 +383,8 @@ static PyMethodDef methods[] = {
     METHOD(py_unwind, "offset, exception", "The code is left by an exception."),
     {"__enter__", scope_enter, METH_NOARGS,
      PyDoc_STR("__enter__($self, /)\n--\n\nFinds out who wants the events now, and returns the scope.")},
-    {"__exit__", scope_exit, METH_VARARGS, PyDoc_STR("__exit__($self, /, *args)\n--\n\nDoes nothing.")},
+    {"__exit__", (PyCFunction)(void (*)(void))scope_exit, METH_FASTCALL,
+     PyDoc_STR("__exit__($self, /, *args)\n--\n\nDoes nothing.")},
     {NULL, NULL, 0, NULL},
 };
 

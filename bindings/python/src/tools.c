@@ -94,15 +94,21 @@ static PyObject *pass_on(const Interpreter *self, bool by_sys, Function function
     return result;
 }
 
-/* The same with a tool, and, unless it is -1, another number. */
-static PyObject *pass_on_numbers(const Interpreter *self, bool by_sys, Function function, int tool, long number)
+/* The same with a tool, and with `count` 2 another number. */
+static PyObject *pass_on_numbers(const Interpreter *self, bool by_sys, Function function, Py_ssize_t count, int tool,
+                                 int number)
 {
     PyObject *arguments[2] = {PyLong_FromLong(tool), PyLong_FromLong(number)}, *result = NULL;
     if (arguments[0] != NULL && arguments[1] != NULL)
-        result = pass_on(self, by_sys, function, arguments, number == -1 ? 1 : 2);
+        result = pass_on(self, by_sys, function, arguments, count);
     Py_XDECREF(arguments[0]);
     Py_XDECREF(arguments[1]);
     return result;
+}
+
+static PyObject *pass_on_tool(const Interpreter *self, bool by_sys, Function function, int tool)
+{
+    return pass_on_numbers(self, by_sys, function, 1, tool, 0);
 }
 
 /* ---- What is kept ---- */
@@ -119,7 +125,7 @@ int tools_adopt_name(Interpreter *self, int tool)
     PyObject *name, *label;
     if (entry->name != NULL || !has_native(self, GET_TOOL) || interpreter_is_foreign(tool))
         return 0;
-    name = pass_on_numbers(self, false, GET_TOOL, tool, -1);
+    name = pass_on_tool(self, false, GET_TOOL, tool);
     if (name == NULL || name == Py_None || !PyUnicode_Check(name)) {
         Py_XDECREF(name);
         return name == NULL ? -1 : 0;
@@ -247,7 +253,7 @@ static PyObject *use_tool_id(Interpreter *self, bool by_sys, PyObject *const *ar
         forget_name(self, tool);
         if (has_native(self, FREE_TOOL_ID)) {
             PyObject *raised = rmon_python_take_raised();
-            Py_XDECREF(pass_on_numbers(self, by_sys, FREE_TOOL_ID, tool, -1));
+            Py_XDECREF(pass_on_tool(self, by_sys, FREE_TOOL_ID, tool));
             PyErr_Clear();
             rmon_python_put_raised(raised);
         }
@@ -260,12 +266,15 @@ static PyObject *use_tool_id(Interpreter *self, bool by_sys, PyObject *const *ar
 static int clear_native(Interpreter *self, bool by_sys, int tool)
 {
     const Tool *entry = &self->tools[tool];
+    bool is_known = entry->name != NULL; /* otherwise it may have any callbacks */
     PyObject *codes, *result;
     Py_ssize_t i;
     int event;
+    if (tools_adopt_name(self, tool) < 0)
+        return -1;
     if (entry->name == NULL)
         return 0;
-    result = pass_on_numbers(self, by_sys, SET_EVENTS, tool, 0);
+    result = pass_on_numbers(self, by_sys, SET_EVENTS, 2, tool, 0);
     Py_XDECREF(result);
     codes = result != NULL ? codes_of_tool(self, tool) : NULL;
     if (codes == NULL)
@@ -280,7 +289,7 @@ static int clear_native(Interpreter *self, bool by_sys, int tool)
     Py_DECREF(codes);
     for (event = 0; event < EVENTS; event++) {
         unsigned int bit = 1u << event_to_python(event);
-        if (!(entry->registered & BIT(event)) || !(events_native() & bit))
+        if ((is_known && !(entry->registered & BIT(event))) || !(events_native() & bit))
             continue;
         result = PyObject_CallFunction(self->native[REGISTER_CALLBACK], "iIO", tool, bit, Py_None);
         if (result == NULL)
@@ -299,15 +308,16 @@ static PyObject *clear_or_free(Interpreter *self, bool by_sys, Function function
     if (HAS_NATIVE && !(is_native && clears) && clear_native(self, by_sys, tool) < 0)
         return NULL;
     if (is_native) {
-        PyObject *result = pass_on_numbers(self, by_sys, function, tool, -1);
+        PyObject *result = pass_on_tool(self, by_sys, function, tool);
         if (result == NULL)
             return NULL;
         Py_DECREF(result);
     }
-    if (self->tools[tool].name != NULL || function == FREE_TOOL_ID)
+    if (self->tools[tool].name != NULL) { /* who is not in use keeps what is registered */
         forget_settings(self, tool);
-    if (function == FREE_TOOL_ID)
-        forget_name(self, tool);
+        if (function == FREE_TOOL_ID)
+            forget_name(self, tool);
+    }
     interpreter_release_garbage(self);
     Py_RETURN_NONE;
 }
@@ -338,7 +348,7 @@ static PyObject *get_tool(Interpreter *self, bool by_sys, PyObject *argument)
         return name;
     }
     if (has_native(self, GET_TOOL))
-        return pass_on_numbers(self, by_sys, GET_TOOL, tool, -1);
+        return pass_on_tool(self, by_sys, GET_TOOL, tool);
     if (self->tools[tool].name != NULL)
         name = self->tools[tool].name;
     Py_INCREF(name);
@@ -403,7 +413,7 @@ static PyObject *get_events(Interpreter *self, bool by_sys, PyObject *argument)
         return NULL;
     own = event_set_to_python(self->tools[tool].events);
     if (has_native(self, GET_EVENTS)) {
-        PyObject *result = pass_on_numbers(self, by_sys, GET_EVENTS, tool, -1);
+        PyObject *result = pass_on_tool(self, by_sys, GET_EVENTS, tool);
         if (result == NULL || by_sys)
             return result;
         native = PyLong_AsLong(result);
@@ -434,7 +444,7 @@ static PyObject *set_events(Interpreter *self, bool by_sys, PyObject *const *arg
         PyObject *result;
         if (check_tool(tool) < 0 || (passed != events && check_ends(events) < 0))
             return NULL;
-        result = pass_on_numbers(self, by_sys, SET_EVENTS, tool, passed);
+        result = pass_on_numbers(self, by_sys, SET_EVENTS, 2, tool, passed);
         if (result == NULL)
             return NULL;
         Py_DECREF(result);
@@ -456,6 +466,13 @@ static PyObject *set_events(Interpreter *self, bool by_sys, PyObject *const *arg
     Py_RETURN_NONE;
 }
 
+/* Whether local events on this code concern the interpreter's function: code objects, and, for its own sys.monitoring,
+ * whatever comes, which is then its to refuse. */
+static bool is_native_code(const Interpreter *self, bool by_sys, Function function, PyObject *code)
+{
+    return has_native(self, function) && (PyCode_Check(code) || (by_sys && self->installed == 0));
+}
+
 /* A tool's local events on a code, by our own account. */
 static EventSet own_local_events(Interpreter *self, int tool, PyObject *code)
 {
@@ -474,7 +491,7 @@ static PyObject *get_local_events(Interpreter *self, bool by_sys, PyObject *cons
     int tool;
     if (take_count(GET_LOCAL_EVENTS, count, 2) < 0 || take_int(arguments[0], &tool) < 0)
         return NULL;
-    if (has_native(self, GET_LOCAL_EVENTS) && (by_sys || PyCode_Check(arguments[1]))) {
+    if (is_native_code(self, by_sys, GET_LOCAL_EVENTS, arguments[1])) {
         PyObject *result = pass_on(self, by_sys, GET_LOCAL_EVENTS, arguments, count);
         if (result == NULL)
             return NULL;
@@ -533,7 +550,7 @@ static PyObject *set_local_events(Interpreter *self, bool by_sys, PyObject *cons
     if (take_count(SET_LOCAL_EVENTS, count, 3) < 0 || take_int(arguments[0], &tool) < 0
         || take_int(arguments[2], &events) < 0)
         return NULL;
-    if (has_native(self, SET_LOCAL_EVENTS) && (by_sys || PyCode_Check(arguments[1]))) {
+    if (is_native_code(self, by_sys, SET_LOCAL_EVENTS, arguments[1])) {
         int passed = by_sys || !are_events(events) ? events : events & (int)events_native();
         if (passed != events && (check_tool(tool) < 0 || check_ends(events) < 0))
             return NULL;
@@ -597,11 +614,15 @@ static PyObject *all_events(Interpreter *self, bool by_sys, PyObject *argument)
 
 /* ---- The builtin functions ---- */
 
-/* A function's self is True if it is one of sys.monitoring's. */
-static Interpreter *begin(PyObject *module)
+/* A function's self is a module: ours, or sys.monitoring. */
+static inline bool is_by_sys(PyObject *module)
+{
+    return PyModule_GetDef(module) != &module_definition;
+}
+
+static Interpreter *begin(void)
 {
     Interpreter *self = interpreter_current();
-    (void)module;
     if (self == NULL || self->codes == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "rmon has ended in this interpreter");
         return NULL;
@@ -610,26 +631,26 @@ static Interpreter *begin(PyObject *module)
 }
 
 #define DEFINE_FAST(name)                                                                              \
-    static PyObject *builtin_##name(PyObject *way, PyObject *const *arguments, Py_ssize_t count)        \
+    static PyObject *builtin_##name(PyObject *module, PyObject *const *arguments, Py_ssize_t count)    \
     {                                                                                                  \
-        Interpreter *self = begin(way);                                                                \
+        Interpreter *self = begin();                                                                   \
         PyObject *result = NULL;                                                                       \
         if (self != NULL) {                                                                            \
             SERIALISED(self);                                                                          \
-            result = name(self, way == Py_True, arguments, count);                                     \
+            result = name(self, is_by_sys(module), arguments, count);                                  \
             SERIALISED_END();                                                                          \
         }                                                                                              \
         return result;                                                                                 \
     }
 
 #define DEFINE_ONE(name)                                                                               \
-    static PyObject *builtin_##name(PyObject *way, PyObject *argument)                                 \
+    static PyObject *builtin_##name(PyObject *module, PyObject *argument)                              \
     {                                                                                                  \
-        Interpreter *self = begin(way);                                                                \
+        Interpreter *self = begin();                                                                   \
         PyObject *result = NULL;                                                                       \
         if (self != NULL) {                                                                            \
             SERIALISED(self);                                                                          \
-            result = name(self, way == Py_True, argument);                                             \
+            result = name(self, is_by_sys(module), argument);                                          \
             SERIALISED_END();                                                                          \
         }                                                                                              \
         return result;                                                                                 \
@@ -677,7 +698,7 @@ static PyMethodDef methods[FUNCTIONS] = {
      "_all_events($module, /)\n--\n\nWhich tools have which events on, as a dict of names and bit masks."},
 };
 
-PyObject *tools_function(Function function, bool by_sys, PyObject *module_name)
+PyObject *tools_function(Function function, PyObject *module, PyObject *module_name)
 {
-    return PyCFunction_NewEx(&methods[function], by_sys ? Py_True : Py_False, module_name);
+    return PyCFunction_NewEx(&methods[function], module, module_name);
 }
