@@ -103,18 +103,55 @@ static bool is_struct(const void *address, size_t size)
         && is_readable((const char *)address + size - 8);
 }
 
-/* Whether an address that nobody vouches for is that of a Python object: it has a type, whose type is one of types. */
-static bool is_object(void *address)
+/* Whether a type is among the subclasses of another one. */
+static bool is_subclass(PyTypeObject *type, PyTypeObject *base)
 {
-    PyTypeObject *type, *type_of_type;
-    if (!is_struct(address, sizeof(PyObject)))
+    PyObject *list = PyObject_CallMethod((PyObject *)&PyType_Type, "__subclasses__", "O", base);
+    Py_ssize_t i;
+    bool found = false;
+    for (i = 0; list != NULL && i < PyList_Size(list) && !found; i++)
+        found = PyList_GetItem(list, i) == (PyObject *)type;
+    Py_XDECREF(list);
+    return found;
+}
+
+/* Whether an address is that of a type: one that its base knows. Nothing that merely looks like a type passes. */
+static bool is_type(Interpreter *self, PyTypeObject *type, int depth)
+{
+    enum { DEEPEST = 100 };
+    PyObject *key, *reference;
+    bool found = false;
+    if (type == &PyBaseObject_Type)
+        return true;
+    if (depth > DEEPEST || !is_struct(type, sizeof *type) || (key = PyLong_FromVoidPtr(type)) == NULL)
         return false;
-    type = Py_TYPE((PyObject *)address);
-    if (!is_struct(type, sizeof *type))
-        return false;
-    type_of_type = Py_TYPE((PyObject *)type);
-    return (type_of_type == &PyType_Type || is_struct(type_of_type, sizeof *type_of_type))
-        && (type_of_type->tp_flags & Py_TPFLAGS_TYPE_SUBCLASS) != 0 && (type->tp_flags & Py_TPFLAGS_READY) != 0
+    reference = PyDict_GetItemWithError(self->types, key); /* weak, as types come and go */
+#if PY_VERSION_HEX >= 0x030D0000
+    if (reference != NULL) {
+        PyObject *known = NULL;
+        found = PyWeakref_GetRef(reference, &known) > 0;
+        Py_XDECREF(known);
+    }
+#else
+    found = reference != NULL && PyWeakref_GetObject(reference) != Py_None;
+#endif
+    if (!found && is_type(self, type->tp_base, depth + 1) && is_subclass(type, type->tp_base)) {
+        found = true;
+        reference = PyWeakref_NewRef((PyObject *)type, NULL);
+        if (reference != NULL)
+            (void)PyDict_SetItem(self->types, key, reference);
+        Py_XDECREF(reference);
+    }
+    Py_DECREF(key);
+    PyErr_Clear();
+    return found;
+}
+
+/* Whether an address that nobody vouches for is that of an object, by all that can be told: there is a type, and somebody
+ * has a reference. */
+static bool is_object(Interpreter *self, void *address)
+{
+    return is_struct(address, sizeof(PyObject)) && is_type(self, Py_TYPE((PyObject *)address), 0)
         && Py_REFCNT((PyObject *)address) > 0;
 }
 
@@ -134,21 +171,21 @@ static __attribute__((noinline)) PyObject *new_number(Interpreter *self, int32_t
  * call, or found by looking at an address, is owned. */
 
 /* Some event's object, or what stands for one. A new reference. */
-static PyObject *found_object(void *address, PyObject *missing)
+static PyObject *found_object(Interpreter *self, void *address, PyObject *missing)
 {
-    PyObject *result = address != NULL && is_object(address) ? (PyObject *)address : missing;
+    PyObject *result = address != NULL && is_object(self, address) ? (PyObject *)address : missing;
     Py_INCREF(result);
     return result;
 }
 
 /* A code: a new reference, NULL with an exception. */
-static PyObject *found_code(void *address)
+static PyObject *found_code(Interpreter *self, void *address)
 {
     PyObject *result = address != NULL ? codelike_of_native(address) : Py_None;
     if (result == Py_None)
         Py_INCREF(result);
     else if (result == NULL && !PyErr_Occurred())
-        result = found_object(address, Py_None);
+        result = found_object(self, address, Py_None);
     return result;
 }
 
@@ -211,8 +248,8 @@ static __attribute__((noinline)) int put_others(Interpreter *self, rmon_python_f
             put_borrowed(fire, 3, event->object, self->missing);
             put_borrowed(fire, 4, event->arg0, self->missing);
         } else {
-            put_owned(fire, 3, found_object(event->object, self->missing));
-            put_owned(fire, 4, found_object(event->arg0, self->missing));
+            put_owned(fire, 3, found_object(self, event->object, self->missing));
+            put_owned(fire, 4, found_object(self, event->arg0, self->missing));
         }
         break;
     case RMON_EVENT_JUMP:
@@ -224,10 +261,10 @@ static __attribute__((noinline)) int put_others(Interpreter *self, rmon_python_f
         else if (vouched)
             put_borrowed(fire, 3, event->object, Py_None);
         else
-            put_owned(fire, 3, found_object(event->object, Py_None));
+            put_owned(fire, 3, found_object(self, event->object, Py_None));
         break;
     case RMON_EVENT_STOP_ITERATION: {
-        PyObject *value = vouched ? (PyObject *)event->object : found_object(event->object, Py_None);
+        PyObject *value = vouched ? (PyObject *)event->object : found_object(self, event->object, Py_None);
         put_owned(fire, 3, rmon_python_stop_iteration(value));
         if (!vouched)
             Py_DECREF(value);
@@ -237,7 +274,7 @@ static __attribute__((noinline)) int put_others(Interpreter *self, rmon_python_f
         if (vouched)
             put_borrowed(fire, 3, event->object, Py_None);
         else
-            put_owned(fire, 3, found_object(event->object, Py_None));
+            put_owned(fire, 3, found_object(self, event->object, Py_None));
     }
     return count;
 }
@@ -253,7 +290,7 @@ static inline bool put_arguments(Interpreter *self, rmon_python_fire *fire, cons
     if (vouched)
         put_borrowed(fire, 1, event->code, Py_None);
     else
-        put_owned(fire, 1, found_code(event->code));
+        put_owned(fire, 1, found_code(self, event->code));
     put_number(self, fire, 2, event->event == RMON_EVENT_LINE ? event->line : event->offset);
     if (!(BIT(event->event) & SHORT_EVENTS))
         count = put_others(self, fire, event, vouched);
@@ -380,7 +417,6 @@ static bool is_on(Interpreter *self, const rmon_event *event)
     enum { BRANCHES = BIT(RMON_EVENT_BRANCH) | BIT(RMON_EVENT_BRANCH_LEFT) | BIT(RMON_EVENT_BRANCH_RIGHT) };
     const Tool *tool = &self->tools[event->tool_id];
     EventSet fired = BIT(event->event), set = 0;
-    uint32_t known;
     if (interpreter_reaches(self, event->tool_id, tool->events_by_sys))
         set = tool->events;
     if (fired & (BIT(RMON_EVENT_C_RETURN) | BIT(RMON_EVENT_C_RAISE)))
@@ -391,10 +427,6 @@ static bool is_on(Interpreter *self, const rmon_event *event)
         fired |= BIT(RMON_EVENT_BRANCH);
     if (set & fired)
         return true;
-    if (event->code == NULL)
-        return false;
-    if (fired & RMON_LOCAL_EVENTS) /* of code objects that have it, some may be rmon's own, which any may use */
-        return rmon_get_local_events(event->tool_id, event->code, &known) == RMON_OK && (known & fired) != 0;
     return (codes_local(self, event->tool_id, event->code) & fired) != 0;
 }
 
@@ -435,16 +467,22 @@ static __attribute__((noinline)) int deliver_unnoted(const rmon_event *event)
     bool is_attached = fire.thread != NULL;
     int status;
     if (!is_attached) {
-        if (!Py_IsInitialized() || is_finalizing())
+        if (!interpreter_begin_visit())
             return RMON_CONTINUE;
+        if (!Py_IsInitialized() || is_finalizing()) {
+            interpreter_end_visit();
+            return RMON_CONTINUE;
+        }
         before = PyGILState_Ensure();
         fire.thread = PyThreadState_Get();
     }
     status = deliver(&fire, event, false, is_attached);
     if (fire.release != NULL)
         fire.release(&fire);
-    if (!is_attached)
+    if (!is_attached) {
         PyGILState_Release(before);
+        interpreter_end_visit();
+    }
     return status;
 }
 

@@ -168,7 +168,8 @@ static void drop_if_idle(Interpreter *self, Watch *watch)
 int codes_set_local(Interpreter *self, int tool, PyObject *code, void *address, EventSet events)
 {
     Watch *watch = find(self, address);
-    EventSet old = watch != NULL ? watch->local[tool] : 0;
+    EventSet old = watch != NULL ? watch->local[tool] : 0, wanted;
+    uint32_t others;
     int status;
     if (watch == NULL) {
         if (events == 0)
@@ -177,7 +178,11 @@ int codes_set_local(Interpreter *self, int tool, PyObject *code, void *address, 
         if (watch == NULL)
             return -1;
     }
-    status = rmon_set_local_events(tool, address, events & RMON_LOCAL_EVENTS);
+    wanted = events & RMON_LOCAL_EVENTS;
+    /* Another interpreter may have set something on the same code: then too much is delivered, and sorted out there. */
+    if (interpreter_count > 1 && rmon_get_local_events(tool, address, &others) == RMON_OK)
+        wanted |= others;
+    status = rmon_set_local_events(tool, address, wanted);
     if (status != RMON_OK) {
         if (status == RMON_ERR_NO_MEMORY)
             PyErr_NoMemory();

@@ -12,6 +12,7 @@
 #include "module.h"
 
 #include <pthread.h>
+#include <time.h>
 
 /* A callable that has been replaced. */
 typedef struct Garbage {
@@ -345,6 +346,41 @@ int interpreter_users(int tool)
     return users;
 }
 
+/* ---- Threads that visit ---- */
+
+/* A thread that wants the GIL of an interpreter that is ending would never come back. So the main interpreter, which is
+ * the one that threads of unknown origin are attached to, waits with its end until no more of them are here. */
+
+static int visitors;
+static bool is_closed; /* for visitors */
+
+bool interpreter_begin_visit(void)
+{
+    (void)__atomic_add_fetch(&visitors, 1, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&is_closed, __ATOMIC_SEQ_CST))
+        return true;
+    interpreter_end_visit();
+    return false;
+}
+
+void interpreter_end_visit(void)
+{
+    (void)__atomic_sub_fetch(&visitors, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Lets no more visitors in, and waits for those that are here. Not for ever: one may itself wait for this thread. */
+static void close_to_visitors(void)
+{
+    enum { STEPS = 2000 };
+    const struct timespec step = {0, 1000000};
+    int i;
+    __atomic_store_n(&is_closed, true, __ATOMIC_SEQ_CST);
+    Py_BEGIN_ALLOW_THREADS
+    for (i = 0; i < STEPS && __atomic_load_n(&visitors, __ATOMIC_SEQ_CST) > 0; i++)
+        nanosleep(&step, NULL);
+    Py_END_ALLOW_THREADS
+}
+
 /* ---- Beginning and end ---- */
 
 static const char CAPSULE[] = "rmon._rmon.interpreter";
@@ -365,8 +401,11 @@ static void end(Interpreter *self)
 void interpreter_end(void)
 {
     Interpreter *self = interpreter_current();
-    if (self != NULL && !self->ended)
-        end(self);
+    if (self == NULL || self->ended)
+        return;
+    end(self);
+    if (self->key == PyInterpreterState_Main())
+        close_to_visitors();
 }
 
 /* Lets go of all objects, and of the struct. */
@@ -392,6 +431,7 @@ static void release(Interpreter *self)
     Py_CLEAR(self->events);
     Py_CLEAR(self->codes);
     Py_CLEAR(self->stand_ins);
+    Py_CLEAR(self->types);
     Py_CLEAR(self->provided);
     interpreter_release_garbage(self);
     STORE(self->key, NULL);
@@ -491,6 +531,8 @@ int interpreter_init(rmon_callback deliver)
         return -1;
     }
     callback = deliver;
+    if (key == PyInterpreterState_Main())
+        __atomic_store_n(&is_closed, false, __ATOMIC_SEQ_CST);
     if (events_init() < 0)
         return -1;
     self = claim(key);
@@ -498,7 +540,8 @@ int interpreter_init(rmon_callback deliver)
         PyErr_NoMemory();
         return -1;
     }
-    if (read_native(self) < 0 || (self->codes = PyDict_New()) == NULL || (self->events = events_namespace()) == NULL) {
+    if (read_native(self) < 0 || (self->codes = PyDict_New()) == NULL
+        || (self->types = PyDict_New()) == NULL || (self->events = events_namespace()) == NULL) {
         release(self);
         return -1;
     }

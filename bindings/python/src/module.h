@@ -119,6 +119,7 @@ typedef struct Interpreter {
     PyObject *events;           /* owned: the namespace */
     PyObject *codes;            /* owned dictionary; codes.c */
     PyObject *stand_ins;        /* owned dictionary or NULL; codelike.c */
+    PyObject *types;            /* owned dictionary; callback.c */
     Tool tools[TOOLS];
     int installed;              /* how often */
     unsigned long long debuggers; /* a bit for each of the last installations: look-alikes reach debuggers, too */
@@ -175,6 +176,10 @@ int interpreter_users(int tool);
 int interpreter_registered_for(const Tool *tool, int fired);
 /* Tells librmon, and fires here, what the interpreters have set of a tool. A status. */
 int interpreter_tell(Interpreter *self, int tool);
+/* For a thread that is not attached and wants to be, for a callback: false if it must not, since the end has come. The end
+ * waits for those that may, who say when they are done. */
+bool interpreter_begin_visit(void);
+void interpreter_end_visit(void);
 /* Releases what no fire can be using any more. */
 void interpreter_release_garbage(Interpreter *self);
 
