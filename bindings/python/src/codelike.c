@@ -30,6 +30,7 @@ typedef struct CodeLike {
     PyObject *name, *qualname, *filename; /* owned */
     PyObject *weak_references;
     Lines lines;  /* owned; one at least, all with an end */
+    rmon_line_entry *entries; /* owned: the same for librmon, made when it asks; or NULL */
     void *native; /* a stand-in's: the code, of which it has a reference; otherwise NULL */
     int first_line;
 } CodeLike;
@@ -203,6 +204,7 @@ static void codelike_dealloc(PyObject *object)
     Py_XDECREF(self->qualname);
     Py_XDECREF(self->filename);
     PyMem_Free(self->lines.ranges);
+    PyMem_RawFree(self->entries);
     type->tp_free(object);
     Py_DECREF(type);
 }
@@ -404,6 +406,53 @@ bool codelike_is_stand_in(PyObject *object)
 void *codelike_address(PyObject *object)
 {
     return codelike_is_stand_in(object) ? ((CodeLike *)object)->native : (void *)object;
+}
+
+/* Whether it is an instance of CodeLike, of whatever interpreter, or of a subclass. */
+static bool is_codelike(PyObject *object)
+{
+    const PyTypeObject *type = Py_TYPE(object);
+    while (type != NULL && type->tp_dealloc != codelike_dealloc)
+        type = type->tp_base;
+    return type != NULL;
+}
+
+/* The lines as librmon has them; NULL without memory. */
+static const rmon_line_entry *line_entries(CodeLike *self)
+{
+    rmon_line_entry *entries = LOAD(self->entries), *none = NULL;
+    Py_ssize_t i;
+    if (entries != NULL)
+        return entries;
+    entries = PyMem_RawMalloc((size_t)self->lines.count * sizeof *entries);
+    if (entries == NULL)
+        return NULL;
+    for (i = 0; i < self->lines.count; i++) {
+        entries[i].offset = self->lines.ranges[i].start;
+        entries[i].line = self->lines.ranges[i].has_line ? self->lines.ranges[i].line : -1;
+    }
+    if (__atomic_compare_exchange_n(&self->entries, &none, entries, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return entries;
+    PyMem_RawFree(entries); /* another thread was first */
+    return none;
+}
+
+int codelike_describe(PyObject *object, rmon_code_info *out)
+{
+    CodeLike *self = (CodeLike *)object;
+    if (!is_codelike(object))
+        return RMON_ERR_UNKNOWN_CODE;
+    out->name = PyUnicode_AsUTF8(self->name);
+    out->qualname = PyUnicode_AsUTF8(self->qualname);
+    out->filename = PyUnicode_AsUTF8(self->filename);
+    if (out->name == NULL || out->qualname == NULL || out->filename == NULL) { /* no memory, or lone surrogates */
+        PyErr_Clear();
+        return RMON_ERR_UNKNOWN_CODE;
+    }
+    out->first_line = self->first_line;
+    out->lines = line_entries(self);
+    out->line_count = out->lines != NULL ? (size_t)self->lines.count : 0;
+    return RMON_OK;
 }
 
 /* What a weak reference refers to, a new reference; NULL if that has died, without an exception. */

@@ -61,7 +61,18 @@ static int register_end(PyObject *module)
     return result != NULL ? 0 : -1;
 }
 
-static const rmon_host host = {sizeof(rmon_host), NULL, rmon_python_current_exception, rmon_python_describe};
+/* rmon_host.describe: what rmon_python.h can describe, and CodeLikes, while their events are delivered. */
+static int describe(void *user_data, void *code, int delivering, rmon_code_info *info)
+{
+    const rmon_python_fire *fire = *rmon_host_note();
+    if (!delivering || fire == NULL || code == NULL || code != fire->code)
+        return RMON_ERR_UNKNOWN_CODE;
+    if (codelike_describe(code, info) == RMON_OK)
+        return RMON_OK;
+    return rmon_python_describe(user_data, code, delivering, info);
+}
+
+static const rmon_host host = {sizeof(rmon_host), NULL, rmon_python_current_exception, describe};
 
 static int execute(PyObject *module)
 {

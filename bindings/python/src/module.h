@@ -206,6 +206,8 @@ void *codelike_address(PyObject *object);
 bool codelike_is_stand_in(PyObject *object);
 /* What stands for a code that is no object: a new reference, the same object as long as somebody holds it. */
 PyObject *codelike_of_native(void *code);
+/* Describes a CodeLike to librmon: texts and lines live as long as it does. RMON_ERR_UNKNOWN_CODE for anything else. */
+int codelike_describe(PyObject *object, rmon_code_info *out);
 int codelike_add(PyObject *module);
 
 /* ---- callback.c ---- */
