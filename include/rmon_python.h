@@ -287,8 +287,8 @@ static PyObject *volatile rmon_python_missing; /* sys.monitoring.MISSING, which 
 static volatile int rmon_python_is_set_up;
 
 /* Makes this extension's functions the host's, unless rmon's Python package is there, which has better ones. Called by
- * the first active fire, without an exception set, and leaves none. Twice does no harm, nor does it that every extension
- * has functions of its own: they are the same. */
+ * the first active fire, without an exception set, and leaves none. Twice does no harm, nor does it that every
+ * extension has functions of its own: they are the same. */
 static inline void rmon_python_set_up(void)
 {
     static const rmon_host host = {
@@ -369,8 +369,8 @@ static inline int rmon_python_call(int event, rmon_state *state, void *code, int
      | RMON_EVENT_SET(RMON_EVENT_EXCEPTION_HANDLED) | RMON_EVENT_SET(RMON_EVENT_PY_UNWIND)                      \
      | RMON_EVENT_SET(RMON_EVENT_PY_THROW))
 
-/* Calls the library with the interpreter's error indicator clean, and gives the interpreter its exception back: `raised`
- * (or NULL), which is taken over. */
+/* Calls the library with the interpreter's error indicator clean, and gives the interpreter its exception back:
+ * `raised` (or NULL), which is taken over. */
 static inline int rmon_python_deliver(int event, rmon_state *state, PyObject *code, int32_t offset, PyObject *object,
                                       PyObject *arg0, int32_t number, PyObject *raised, PyThreadState *thread)
 {

@@ -4,8 +4,8 @@
  * or never seen by Python. What they pass may be objects, or, from an emitter that knows no Python, any pointers.
  *
  * The callable is found in the interpreter that the thread is attached to, so that no callback runs in another one than
- * its own. A thread that is not attached is attached for the call. An exception that such a call leaves has nobody to go
- * to, and is given to sys.unraisablehook.
+ * its own. A thread that is not attached is attached for the call. An exception that such a call leaves has nobody to
+ * go to, and is given to sys.unraisablehook.
  */
 #include "module.h"
 
@@ -147,8 +147,8 @@ static bool is_type(Interpreter *self, PyTypeObject *type, int depth)
     return found;
 }
 
-/* Whether an address that nobody vouches for is that of an object, by all that can be told: there is a type, and somebody
- * has a reference. */
+/* Whether an address that nobody vouches for is that of an object, by all that can be told: there is a type, and
+ * somebody has a reference. */
 static bool is_object(Interpreter *self, void *address)
 {
     return is_struct(address, sizeof(PyObject)) && is_type(self, Py_TYPE((PyObject *)address), 0)
@@ -191,8 +191,8 @@ static PyObject *found_code(Interpreter *self, void *address)
 
 /* ---- The arguments ---- */
 
-/* They lie in the fire, from the first tool on that wants them, behind a place that is the callable's to use. Owned ones
- * are marked by a bit each in the fire's count. */
+/* They lie in the fire, from the first tool on that wants them, behind a place that is the callable's to use. Owned
+ * ones are marked by a bit each in the fire's count. */
 enum { COUNT = 7, OWNED = 8 };
 
 static void release_arguments(rmon_python_fire *fire)
@@ -410,8 +410,8 @@ static __attribute__((noinline)) int call_with_exception(Interpreter *self, rmon
     return status;
 }
 
-/* Whether a tool has an event on in this interpreter. librmon knows that of all interpreters together, and does not know
- * what is set for some codes only if the event is not a local one. */
+/* Whether a tool has an event on in this interpreter. librmon knows that of all interpreters together, and does not
+ * know what is set for some codes only if the event is not a local one. */
 static bool is_on(Interpreter *self, const rmon_event *event)
 {
     enum { BRANCHES = BIT(RMON_EVENT_BRANCH) | BIT(RMON_EVENT_BRANCH_LEFT) | BIT(RMON_EVENT_BRANCH_RIGHT) };

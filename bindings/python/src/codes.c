@@ -1,8 +1,9 @@
 /* Codes as librmon knows them, which is by address: their local events, and their death.
  *
  * What tools set on a code must not meet another code that later lies at the same address. A code that can be weakly
- * referenced is watched from the moment when something is set on it, be it local events or a disabled location. One that
- * cannot is kept alive while it has local events; of disabled locations on such codes nobody can say when they end.
+ * referenced is watched from the moment when something is set on it, be it local events or a disabled location. One
+ * that cannot is kept alive while it has local events; of disabled locations on such codes nobody can say when they
+ * end.
  */
 #include "module.h"
 

@@ -1,7 +1,7 @@
 /* install(), uninstall(): tools that use sys.monitoring itself see look-alikes, too.
  *
- * Where the interpreter has sys.monitoring, its functions are replaced in place, so that whoever holds the namespace has
- * the new ones, and what tools have set by then is read. Elsewhere a sys.monitoring is provided. Others may replace the
+ * Where the interpreter has sys.monitoring, its functions are replaced in place, so that whoever holds the namespace
+ * has the new ones, and what tools have set by then is read. Elsewhere a sys.monitoring is provided. Others may replace the
  * same functions before and after us: what we find is what our functions pass on to, and what we no longer find in its
  * place is left alone, since somebody's function on top still leads to ours.
  */
@@ -364,8 +364,8 @@ static PyMethodDef functions[] = {
     {"install", (PyCFunction)(void (*)(void))builtin_install, METH_VARARGS | METH_KEYWORDS,
      "install(*, debugger=False)\n--\n\n"
      "Let tools that use sys.monitoring see look-alikes, until uninstall() has been called as often.\n\n"
-     "Returns a context manager that uninstalls. Look-alikes reach tools that use DEBUGGER_ID by way of sys.monitoring\n"
-     "only with debugger=True: debuggers expect a frame behind each event."},
+     "Returns a context manager that uninstalls. Look-alikes reach tools that use DEBUGGER_ID by way of\n"
+     "sys.monitoring only with debugger=True: debuggers expect a frame behind each event."},
     {"uninstall", builtin_uninstall, METH_NOARGS,
      "uninstall()\n--\n\nUndo the last install(). Without one, nothing happens."},
     {NULL, NULL, 0, NULL},

@@ -49,11 +49,13 @@ Interpreter *interpreter_first;
 
 /* Recursive: a destroy function of a native tool, which librmon may run under it, may come back here. */
 static pthread_mutex_t mutex;
+static int depth; /* how often its holder has it */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void make_lock(void)
 {
     pthread_mutexattr_t attributes;
+    depth = 0;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&mutex, &attributes);
@@ -63,14 +65,16 @@ static void make_lock(void)
 static void lock(void)
 {
     pthread_mutex_lock(&mutex);
+    depth++;
 }
 
 static void unlock(void)
 {
+    depth--;
     pthread_mutex_unlock(&mutex);
 }
 
-/* The child's one thread holds the lock from before the fork; how a mutex survives that differs, so it gets a new one. */
+/* The child's one thread holds the lock from before the fork. How a mutex survives that differs: it gets a new one. */
 static void start_process(void)
 {
     make_lock();
@@ -113,11 +117,15 @@ static void keep_for_fires(Interpreter *self, int tool, int event, PyObject *cal
     told[tool].stale |= BIT(event);
 }
 
-/* librmon's destroy function: no fire has the registration any more. */
+/* librmon's destroy function: no fire has the registration any more. On any thread: what it cannot release here waits
+ * for the next function call in its interpreter. */
 static void take_ticket_back(void *user_data)
 {
+    PyThreadState *thread = PyThreadState_GetUnchecked();
     Ticket *ticket = user_data;
+    bool is_nested;
     lock();
+    is_nested = depth > 1;
     while (ticket->garbage != NULL) {
         Garbage *garbage = ticket->garbage;
         ticket->garbage = garbage->next;
@@ -126,6 +134,11 @@ static void take_ticket_back(void *user_data)
     }
     unlock();
     free(ticket);
+    if (thread != NULL && !is_nested) {
+        Interpreter *self = interpreter_of(thread->interp);
+        if (self != NULL)
+            interpreter_release_garbage(self);
+    }
 }
 
 /* Places do not change: a fire may have read half of one. Each registration has one of its own. */

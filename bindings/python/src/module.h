@@ -176,8 +176,8 @@ int interpreter_users(int tool);
 int interpreter_registered_for(const Tool *tool, int fired);
 /* Tells librmon, and fires here, what the interpreters have set of a tool. A status. */
 int interpreter_tell(Interpreter *self, int tool);
-/* For a thread that is not attached and wants to be, for a callback: false if it must not, since the end has come. The end
- * waits for those that may, who say when they are done. */
+/* For a thread that is not attached and wants to be, for a callback: false if it must not, since the end has come. The
+ * end waits for those that may, who say when they are done. */
 bool interpreter_begin_visit(void);
 void interpreter_end_visit(void);
 /* Releases what no fire can be using any more. */
