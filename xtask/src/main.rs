@@ -9,6 +9,7 @@ mod exports;
 mod headers;
 mod install;
 mod library;
+mod package;
 mod parallel;
 mod pytests;
 mod pythons;

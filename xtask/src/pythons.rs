@@ -170,23 +170,24 @@ pub fn venv(python: &Python, name: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Installs packages from PyPI (or folders) into a virtual environment made by [`venv`].
-pub fn pip_install(venv: &Path, args: &[&str]) -> Result<()> {
+/// The pip of a virtual environment made by [`venv`], or another's that works on it.
+pub fn pip(venv: &Path) -> Result<Cmd> {
     let exe = venv.join("bin/python");
     let own = Cmd::new(&exe).args(["-m", "pip", "--version"]).read().is_ok();
-    let pip = if own {
-        Cmd::new(&exe).args(["-m", "pip"])
-    } else {
-        lent_pip()?.arg("--python").arg(&exe)
-    };
-    pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(args).run()
+    Ok(if own { Cmd::new(&exe).args(["-m", "pip"]) } else { lent_pip()?.arg("--python").arg(&exe) })
+}
+
+/// Installs packages from PyPI (or folders) into a virtual environment made by [`venv`].
+pub fn pip_install<S: AsRef<str>>(venv: &Path, args: &[S]) -> Result<()> {
+    let args = args.iter().map(AsRef::as_ref);
+    pip(venv)?.args(["install", "--quiet", "--disable-pip-version-check"]).args(args).run()
 }
 
 /// [`pip_install`] for packages that, once there, are left as they are: does nothing the second
 /// time.
-pub fn pip_install_once(venv: &Path, packages: &[&str]) -> Result<()> {
+pub fn pip_install_once<S: AsRef<str>>(venv: &Path, packages: &[S]) -> Result<()> {
     let note = venv.join("rmon-installed");
-    let wanted = packages.join("\n");
+    let wanted = packages.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("\n");
     if fs::read_to_string(&note).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }

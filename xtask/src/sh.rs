@@ -85,17 +85,7 @@ pub fn which(program: &str) -> Option<PathBuf> {
 pub fn cargo() -> Cmd {
     let mut cmd = Cmd::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cmd.shown = vec!["cargo".into()];
-    // What cargo set for this process describes xtask, not the package that the inner cargo builds.
-    for (name, _) in std::env::vars_os() {
-        let name_text = name.to_string_lossy();
-        if name_text.starts_with("CARGO_PKG_")
-            || name_text.starts_with("CARGO_MANIFEST_")
-            || name_text == "CARGO_PRIMARY_PACKAGE"
-        {
-            cmd.command.env_remove(&name);
-        }
-    }
-    cmd
+    cmd.outside_cargo()
 }
 
 /// What a program left behind.
@@ -166,6 +156,21 @@ impl Cmd {
     /// Removes an environment variable.
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Cmd {
         self.command.env_remove(name);
+        self
+    }
+
+    /// Removes what cargo set for this process: it describes xtask, not a package that an inner
+    /// cargo builds.
+    pub fn outside_cargo(mut self) -> Cmd {
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_")
+                || text.starts_with("CARGO_MANIFEST_")
+                || text == "CARGO_PRIMARY_PACKAGE"
+            {
+                self.command.env_remove(&name);
+            }
+        }
         self
     }
 

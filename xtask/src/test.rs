@@ -9,7 +9,7 @@ use crate::library::{self, Library};
 use crate::pythons::{self, Python};
 use crate::sh::{self, root, target_dir};
 use crate::steps::{Steps, passed, passed_with};
-use crate::{bless, c_tests, exports, headers, install, pytests, valgrind};
+use crate::{bless, c_tests, exports, headers, install, package, pytests, valgrind};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -33,7 +33,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
             format!("{} is no CPython 3.9 or newer with headers", exe.display())
         })?;
         if let Some(library) = build(&mut steps) {
-            pytests::all(&mut steps, &library, &[python], true)?;
+            let pythons = [python];
+            pytests::all(&mut steps, &library, &pythons, true)?;
+            package::all(&mut steps, &pythons);
         }
         return Ok(steps.finish());
     }
@@ -125,7 +127,9 @@ fn with_library(
     steps.run("install", || install::check(library));
     steps.run("what a static librmon needs", install::static_libs);
     steps.run("cargo-c's settings", install::cargo_c);
-    pytests::all(steps, library, pythons, false)
+    pytests::all(steps, library, pythons, false)?;
+    package::all(steps, pythons);
+    Ok(())
 }
 
 fn names(pythons: &[Python]) -> String {

@@ -306,6 +306,8 @@ static inline bool put_arguments(Interpreter *self, rmon_python_fire *fire, cons
             fire->count &= ~((uint32_t)OWNED << i);
     }
     release_arguments(fire);
+    if (!PyErr_Occurred())
+        PyErr_NoMemory();
     return false;
 }
 

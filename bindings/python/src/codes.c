@@ -12,6 +12,7 @@ typedef struct Watch {
     void *address;
     PyObject *reference; /* owned: a weak reference, or the code itself */
     bool is_weak;
+    bool is_shared; /* other interpreters may have set something on the same code */
     EventSet local[TOOLS];
 } Watch;
 
@@ -98,6 +99,25 @@ static PyObject *on_death(PyObject *key, PyObject *reference)
 
 static PyMethodDef on_death_method = {"on_code_death", on_death, METH_O, NULL};
 
+/* Whether interpreters have this object in common: some of the interpreter's own, and what stands for a code that is no
+ * object. */
+static bool is_shared(PyObject *code)
+{
+    return code == Py_None || codelike_is_stand_in(code)
+        || (PyType_Check(code) && !PyType_HasFeature((PyTypeObject *)code, Py_TPFLAGS_HEAPTYPE));
+}
+
+/* Sets a tool's local events on a code in librmon. What is set on a code that several interpreters have in common is
+ * not taken back while there are several: then too much is delivered, and sorted out in each of them. A status. */
+static int tell_local(int tool, const Watch *watch, EventSet events)
+{
+    uint32_t known;
+    events &= RMON_LOCAL_EVENTS;
+    if (watch->is_shared && interpreter_count > 1 && rmon_get_local_events(tool, watch->address, &known) == RMON_OK)
+        events |= known;
+    return rmon_set_local_events(tool, watch->address, events);
+}
+
 /* Begins to watch a code. With `keep`, one that cannot be watched is kept alive instead. NULL with an exception. */
 static Watch *watch_code(Interpreter *self, PyObject *code, void *address, bool keep)
 {
@@ -108,6 +128,7 @@ static Watch *watch_code(Interpreter *self, PyObject *code, void *address, bool 
         goto done;
     }
     watch->address = address;
+    watch->is_shared = is_shared(code);
     if (!codelike_is_stand_in(code)) { /* the code of a stand-in outlives it */
         callback = PyCFunction_New(&on_death_method, key);
         watch->reference = callback != NULL ? PyWeakref_NewRef(code, callback) : NULL;
@@ -169,8 +190,7 @@ static void drop_if_idle(Interpreter *self, Watch *watch)
 int codes_set_local(Interpreter *self, int tool, PyObject *code, void *address, EventSet events)
 {
     Watch *watch = find(self, address);
-    EventSet old = watch != NULL ? watch->local[tool] : 0, wanted;
-    uint32_t others;
+    EventSet old = watch != NULL ? watch->local[tool] : 0;
     int status;
     if (watch == NULL) {
         if (events == 0)
@@ -179,11 +199,7 @@ int codes_set_local(Interpreter *self, int tool, PyObject *code, void *address, 
         if (watch == NULL)
             return -1;
     }
-    wanted = events & RMON_LOCAL_EVENTS;
-    /* Another interpreter may have set something on the same code: then too much is delivered, and sorted out there. */
-    if (interpreter_count > 1 && rmon_get_local_events(tool, address, &others) == RMON_OK)
-        wanted |= others;
-    status = rmon_set_local_events(tool, address, wanted);
+    status = tell_local(tool, watch, events);
     if (status != RMON_OK) {
         if (status == RMON_ERR_NO_MEMORY)
             PyErr_NoMemory();
@@ -248,9 +264,21 @@ void codes_clear_tool(Interpreter *self, int tool)
         if (watch == NULL || watch->local[tool] == 0)
             continue;
         watch->local[tool] = 0;
-        (void)rmon_set_local_events(tool, watch->address, 0);
+        (void)tell_local(tool, watch, 0);
         drop_if_idle(self, watch);
     }
     Py_DECREF(list);
     self->tools[tool].per_code = 0;
+}
+
+void codes_end(Interpreter *self)
+{
+    PyObject *key, *capsule;
+    Py_ssize_t position = 0;
+    while (PyDict_Next(self->codes, &position, &key, &capsule)) {
+        const Watch *watch = PyCapsule_GetPointer(capsule, WATCH);
+        if (watch != NULL && !watch->is_shared)
+            (void)rmon_code_forget(watch->address);
+    }
+    PyDict_Clear(self->codes);
 }

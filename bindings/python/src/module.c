@@ -17,8 +17,11 @@ static PyObject *forget(PyObject *module, PyObject *code)
 /* Called by atexit: callbacks end before the interpreter does. */
 static PyObject *end(PyObject *module, PyObject *nothing)
 {
+    Interpreter *self = interpreter_current();
     (void)module;
     (void)nothing;
+    if (self != NULL && self->codes != NULL)
+        codes_end(self);
     interpreter_end();
     Py_RETURN_NONE;
 }

@@ -195,6 +195,8 @@ void codes_watch(Interpreter *self, PyObject *code, void *address);
 PyObject *codes_of_tool(Interpreter *self, int tool);
 /* Drops all local events of a tool. */
 void codes_clear_tool(Interpreter *self, int tool);
+/* Drops all that is known of all codes, which are about to die with their interpreter. */
+void codes_end(Interpreter *self);
 /* Drops all that is known of a code. */
 void codes_forget(Interpreter *self, void *address);
 

@@ -1,0 +1,1 @@
+"""A package for the sake of what lies in it: librmon, and pkgconfig."""

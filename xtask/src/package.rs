@@ -1,0 +1,276 @@
+//! The Python package, bindings/python: built as a wheel for each CPython, installed, looked at, and
+//! tested with pytest. Its sources are not on the interpreter's path meanwhile.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::library::SONAME;
+use crate::pythons::{self, Python};
+use crate::sh::{Cmd, fresh_dir, root, say, target_dir};
+use crate::steps::{Steps, Verdict, passed_with};
+
+/// How long the tests may take in one interpreter.
+const TIME_LIMIT: Duration = Duration::from_secs(1800);
+
+/// How long one of them may take. (What hangs where no signal is heeded shows its stack by then.)
+const TEST_LIMITS: [&str; 3] = ["--timeout=300", "-o", "faulthandler_timeout=240"];
+
+/// What a wheel must have, besides the extension module.
+const FILES: [&str; 15] = [
+    "rmon/__init__.pxd",
+    "rmon/__init__.py",
+    "rmon/__main__.py",
+    "rmon/_config.py",
+    "rmon/_rmon.pyi",
+    "rmon/_run.py",
+    "rmon/include/rmon.h",
+    "rmon/include/rmon_python.h",
+    "rmon/lib/librmon.so",
+    "rmon/lib/librmon.so.0",
+    "rmon/lib/pkgconfig/rmon.pc",
+    "rmon/monitoring.py",
+    "rmon/py.typed",
+    "rmon/testing.py",
+    "rmon/testing.pyi",
+];
+
+/// A wheel and the interpreter that it is for.
+struct Wheel {
+    path: PathBuf,
+    python: Python,
+}
+
+/// All steps for all interpreters.
+pub fn all(steps: &mut Steps, pythons: &[Python]) {
+    let mut wheels = Vec::new();
+    for python in pythons {
+        let name = &python.name;
+        let built = steps.run(&format!("Python wheel: CPython {name}"), || {
+            let wheel = Wheel { path: build_wheel(python)?, python: python.clone() };
+            let verdict = check_wheel(&wheel);
+            wheels.push(wheel);
+            verdict
+        });
+        let step = format!("Python package: CPython {name}");
+        match wheels.last().filter(|wheel| wheel.python.name == *name) {
+            Some(wheel) => drop(steps.run(&step, || tests(wheel))),
+            None if !built => steps.skip(&step, "its wheel does not build"),
+            None => {}
+        }
+    }
+    match wheels.first() {
+        Some(wheel) => {
+            steps.run("Python wheels: manylinux", || manylinux(&wheels));
+            steps.run("Python sdist", || sdist(wheel));
+        }
+        None => steps.skip("Python wheels and sdist", "there is no wheel"),
+    }
+}
+
+fn sources() -> PathBuf {
+    root().join("bindings/python")
+}
+
+/// Builds the package as pip does for a user; the wheel.
+fn build_wheel(python: &Python) -> Result<PathBuf> {
+    let dir = fresh_dir(&format!("wheels/{}", python.name))?;
+    let venv = pythons::venv(python, "package")?;
+    pip_wheel(&venv, &sources(), &dir)?.env("CARGO_TARGET_DIR", target_dir()).run()?;
+    let mut left = Vec::new();
+    find_binaries(&sources(), &mut left)?;
+    left.extend(["build", "rmon.egg-info"].map(|name| sources().join(name)));
+    if let Some(path) = left.iter().find(|path| path.exists()) {
+        bail!("the build leaves {} in the source tree", path.display());
+    }
+    only_file(&dir)
+}
+
+/// A command that makes a wheel in `to`.
+fn pip_wheel(venv: &Path, source: &Path, to: &Path) -> Result<Cmd> {
+    let cmd = pythons::pip(venv)?.outside_cargo();
+    let cmd = cmd.args(["wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+    Ok(cmd.arg("--wheel-dir").arg(to).arg(source))
+}
+
+/// The only file in a folder.
+fn only_file(dir: &Path) -> Result<PathBuf> {
+    let files = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    match files.as_slice() {
+        [file] => Ok(file.clone()),
+        _ => bail!("{}: {} files where one was expected", dir.display(), files.len()),
+    }
+}
+
+/// The wheel has what it must have, librmon once, and nothing of this machine.
+fn check_wheel(wheel: &Wheel) -> Result<Verdict> {
+    let dir = unpack(wheel)?;
+    for file in FILES {
+        if !dir.join(file).is_file() {
+            bail!("the wheel has no {file}");
+        }
+    }
+    let mut binaries = Vec::new();
+    find_binaries(&dir, &mut binaries)?;
+    binaries.sort();
+    let [module, library] = binaries.as_slice() else {
+        bail!("the wheel has these binaries, not the module and one librmon: {binaries:?}");
+    };
+    if !file_name(module).starts_with("_rmon.cpython-") || file_name(library) != SONAME {
+        bail!("the wheel's binaries are {binaries:?}");
+    }
+    if dynamic(library, "SONAME")? != [SONAME] {
+        bail!("{SONAME} does not have this as its SONAME");
+    }
+    let needed = dynamic(module, "NEEDED")?;
+    if !needed.iter().any(|name| name == SONAME)
+        || needed.iter().any(|name| name.contains("python"))
+    {
+        bail!("_rmon needs {needed:?}");
+    }
+    let mut paths = dynamic(module, "RUNPATH")?;
+    paths.extend(dynamic(module, "RPATH")?);
+    if paths != ["$ORIGIN/lib"] {
+        bail!("_rmon's run-time path is {paths:?}, not $ORIGIN/lib");
+    }
+    let paths = [dynamic(library, "RUNPATH")?, dynamic(library, "RPATH")?].concat();
+    if !paths.is_empty() {
+        bail!("{SONAME} has a run-time path: {paths:?}");
+    }
+    passed_with(file_name(&wheel.path))
+}
+
+/// Unpacks the wheel; the folder.
+fn unpack(wheel: &Wheel) -> Result<PathBuf> {
+    let dir = fresh_dir(&format!("wheels-unpacked/{}", wheel.python.name))?;
+    Cmd::new(&wheel.python.exe).args(["-m", "zipfile", "-e"]).arg(&wheel.path).arg(&dir).run()?;
+    Ok(dir)
+}
+
+/// Adds the ELF files below a folder to a list.
+fn find_binaries(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            find_binaries(&path, found)?;
+        } else if fs::read(&path)?.starts_with(b"\x7fELF") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The values that a binary's dynamic section has for a tag.
+fn dynamic(binary: &Path, tag: &str) -> Result<Vec<String>> {
+    let text = Cmd::new("readelf").args(["--wide", "--dynamic"]).arg(binary).read()?;
+    let tag = format!("({tag})");
+    let value = |line: &str| line.split(['[', ']']).nth(1).unwrap_or_default().to_string();
+    Ok(text.lines().filter(|line| line.contains(&tag)).map(value).collect())
+}
+
+/// Installs the wheel and runs the tests with it.
+fn tests(wheel: &Wheel) -> Result<Verdict> {
+    let venv = pythons::venv(&wheel.python, "package")?;
+    pythons::pip_install_once(&venv, &requirements()?)?;
+    let path = wheel.path.to_str().context("the wheel's path is not UTF-8")?;
+    pythons::pip_install(&venv, &["--force-reinstall", "--no-deps", path])?;
+
+    let dir = fresh_dir(&format!("package-tests/{}", wheel.python.name))?;
+    let python = || {
+        let cmd = Cmd::new(venv.join("bin/python")).cwd(&dir).env_remove("PYTHONPATH");
+        cmd.env("PYTHONDONTWRITEBYTECODE", "1").outside_cargo()
+    };
+    let tested = python().args(["-c", "import rmon; print(rmon.__file__)"]).read()?;
+    if !Path::new(&tested).starts_with(&venv) {
+        bail!("the rmon that would be tested is {tested}");
+    }
+    let cmd = python().args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp"]);
+    let cmd = cmd.arg(dir.join("tmp")).args(TEST_LIMITS).arg(sources().join("tests"));
+    say(format!("$ {}", cmd.line()));
+    let outcome = cmd.outcome(TIME_LIMIT)?;
+    say(&outcome.text);
+    if !outcome.success() {
+        bail!("pytest: {}", outcome.ending());
+    }
+    let summary = outcome.text.lines().rev().find(|line| line.contains(" passed"));
+    passed_with(summary.context("pytest ran no test")?.trim_matches(['=', ' ']))
+}
+
+/// What the tests need from PyPI.
+fn requirements() -> Result<Vec<String>> {
+    let path = sources().join("tests/requirements.txt");
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let lines = text.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_string).collect())
+}
+
+/// An environment with the tools that look at packages.
+fn tools() -> Result<PathBuf> {
+    let lender = pythons::find_all().into_iter().find(|python| python.has_ensurepip);
+    let venv = pythons::venv(&lender.context("no CPython has a pip")?, "packaging")?;
+    pythons::pip_install_once(&venv, &["auditwheel>=6.5", "setuptools>=77"])?;
+    Ok(venv)
+}
+
+/// The wheels need nothing but what every Linux has that is as new as this one.
+fn manylinux(wheels: &[Wheel]) -> Result<Verdict> {
+    let venv = tools()?;
+    let mut tags = Vec::new();
+    for wheel in wheels {
+        let cmd = Cmd::new(venv.join("bin/auditwheel")).args(["show", "--json"]).arg(&wheel.path);
+        let text = cmd.read()?;
+        say(&text);
+        let report: Value = serde_json::from_str(&text).context("auditwheel's answer")?;
+        let tag = report["overall_tag"].as_str().unwrap_or_default();
+        let external = report["external_libs"].as_object().context("no external_libs")?;
+        if !tag.contains("linux_") || tag.starts_with("linux_") || !external.is_empty() {
+            bail!("{}: {tag}, needs {external:?}", file_name(&wheel.path));
+        }
+        if !tags.iter().any(|known| known == tag) {
+            tags.push(tag.to_string());
+        }
+    }
+    passed_with(tags.join(", "))
+}
+
+/// The sdist is complete: a wheel that is built from it alone has the same files.
+fn sdist(wheel: &Wheel) -> Result<Verdict> {
+    const BUILD: &str = "import sys, rmon_build; rmon_build.build_sdist(sys.argv[1])";
+    let (from, to) = (fresh_dir("sdist")?, fresh_dir("sdist-wheel")?);
+    Cmd::new(tools()?.join("bin/python"))
+        .args(["-c", BUILD])
+        .arg(&from)
+        .cwd(sources())
+        .env("PYTHONPATH", "_build")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .outside_cargo()
+        .run()?;
+    let archive = only_file(&from)?;
+    let venv = pythons::venv(&wheel.python, "package")?;
+    // Built where a user would: in a target folder of its own.
+    pip_wheel(&venv, &archive, &to)?.env_remove("CARGO_TARGET_DIR").run()?;
+    let files =
+        |wheel: &Path| Cmd::new(venv.join("bin/python")).args(["-c", LIST]).arg(wheel).read();
+    let (one, other) = (files(&wheel.path)?, files(&only_file(&to)?)?);
+    if one != other {
+        bail!(
+            "the wheel from the sdist has other files\n{other}\nthan the one from the tree\n{one}"
+        );
+    }
+    passed_with(file_name(&archive))
+}
+
+/// Lists the files of a wheel.
+const LIST: &str = "\
+import sys, zipfile
+print(*sorted(zipfile.ZipFile(sys.argv[1]).namelist()), sep='\\n')
+";
