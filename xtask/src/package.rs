@@ -44,8 +44,18 @@ struct Wheel {
     python: Python,
 }
 
-/// All steps for all interpreters.
-pub fn all(steps: &mut Steps, pythons: &[Python]) {
+/// The tests that take minutes: `cargo xtask test --python` runs them, one interpreter at a time.
+const LONG_TESTS: [&str; 6] = [
+    "test_example.py",
+    "test_interpreters.py",
+    "test_lifetime.py",
+    "test_run.py",
+    "test_threads.py",
+    "test_tools.py",
+];
+
+/// All steps for all interpreters; without `long`, what takes minutes is left out by name.
+pub fn all(steps: &mut Steps, pythons: &[Python], long: bool) {
     let mut wheels = Vec::new();
     for python in pythons {
         let name = &python.name;
@@ -57,7 +67,7 @@ pub fn all(steps: &mut Steps, pythons: &[Python]) {
         });
         let step = format!("Python package: CPython {name}");
         match wheels.last().filter(|wheel| wheel.python.name == *name) {
-            Some(wheel) => drop(steps.run(&step, || tests(wheel))),
+            Some(wheel) => drop(steps.run(&step, || tests(wheel, long))),
             None if !built => steps.skip(&step, "its wheel does not build"),
             None => {}
         }
@@ -68,6 +78,10 @@ pub fn all(steps: &mut Steps, pythons: &[Python]) {
             steps.run("Python sdist", || sdist(wheel));
         }
         None => steps.skip("Python wheels and sdist", "there is no wheel"),
+    }
+    if !long {
+        let why = "they take minutes each: cargo xtask test --python PATH runs them";
+        steps.skip(&format!("Python package: {}", LONG_TESTS.join(", ")), why);
     }
 }
 
@@ -176,7 +190,7 @@ fn dynamic(binary: &Path, tag: &str) -> Result<Vec<String>> {
 }
 
 /// Installs the wheel and runs the tests with it.
-fn tests(wheel: &Wheel) -> Result<Verdict> {
+fn tests(wheel: &Wheel, long: bool) -> Result<Verdict> {
     let venv = pythons::venv(&wheel.python, "package")?;
     pythons::pip_install_once(&venv, &requirements()?)?;
     let path = wheel.path.to_str().context("the wheel's path is not UTF-8")?;
@@ -192,7 +206,12 @@ fn tests(wheel: &Wheel) -> Result<Verdict> {
         bail!("the rmon that would be tested is {tested}");
     }
     let cmd = python().args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp"]);
-    let cmd = cmd.arg(dir.join("tmp")).args(TEST_LIMITS).arg(sources().join("tests"));
+    let folder = sources().join("tests");
+    let left_out = LONG_TESTS.iter().filter(|_| !long);
+    let cmd = left_out.fold(cmd.arg(dir.join("tmp")).args(TEST_LIMITS), |cmd, name| {
+        cmd.arg("--ignore").arg(folder.join(name))
+    });
+    let cmd = cmd.arg(&folder);
     say(format!("$ {}", cmd.line()));
     let outcome = cmd.outcome(TIME_LIMIT)?;
     say(&outcome.text);

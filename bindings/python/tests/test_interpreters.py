@@ -237,6 +237,29 @@ def test_disable_and_restart(script: Callable[..., None]) -> None:
     )
 
 
+@pytest.mark.xfail(reason="librmon clears an id as a whole: not yet done while another interpreter uses it")
+def test_freeing_ends_disables_where_another_uses_the_id(script: Callable[..., None]) -> None:
+    script(
+        """
+        sub = create()
+        run(sub, "listen()")
+        def callback(fired, line):
+            if isinstance(fired, rmon.CodeLike):
+                log.append(line)
+                return M.DISABLE
+        for release in (M.free_tool_id, M.clear_tool_id, M.free_tool_id):
+            if M.get_tool(3) is None:
+                M.use_tool_id(3, "main")
+            M.register_callback(3, E.LINE, callback)
+            M.set_events(3, E.LINE)
+            assert fire(1) == [1] and fire(1) == []
+            release(3)
+            run(sub, "assert fire(1) == [('f', 1)]")
+        destroy(sub)
+        """
+    )
+
+
 def test_disable_and_missing_are_the_interpreters(script: Callable[..., None]) -> None:
     script(
         """
@@ -333,21 +356,21 @@ def test_all_fire_at_once(script: Callable[..., None]) -> None:
                 assert fired in (code, short), "somebody else's"
                 count += 1
         short = None
-        for number in range(40):
+        for number in range(1500):
             M.use_tool_id(3, "tool")
             M.register_callback(3, E.LINE, callback)
             M.set_local_events(3, code, E.LINE)
             count = 0
             with rmon.Scope(code, E.LINE) as scope:
-                for line in range(500):
+                for line in range(20):
                     scope.line(line)
-            assert count == 500, count
+            assert count == 20, (number, count)
             M.set_events(3, E.LINE)
             short = rmon.CodeLike("short", "f.py")
             with rmon.Scope(short, E.LINE) as scope:
                 scope.line(1)
             M.set_events(3, 0)
-            assert count == 501, count
+            assert count == 21, (number, count)
             if number % 3 == 0:
                 M.restart_events()
             M.free_tool_id(3)
