@@ -350,13 +350,12 @@ bool interpreter_is_foreign(int tool)
     return foreign;
 }
 
-int interpreter_users(int tool)
+void interpreter_clear(int tool)
 {
-    int users;
     lock();
-    users = wanted(tool).users;
+    if (told[tool].owned && wanted(tool).users <= 1)
+        (void)rmon_clear_tool_id(tool);
     unlock();
-    return users;
 }
 
 /* ---- Threads that visit ---- */

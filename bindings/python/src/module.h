@@ -170,8 +170,8 @@ PyObject *interpreter_put_callable(Interpreter *self, int tool, int event, PyObj
 bool interpreter_is_foreign(int tool);
 /* How many interpreters there are. */
 extern int interpreter_count;
-/* How many interpreters use this id. */
-int interpreter_users(int tool);
+/* Drops the disabled locations of a tool that has nothing else, unless another interpreter uses the id, too. */
+void interpreter_clear(int tool);
 /* Under which event a tool has a callable for what was fired; -1: under none. */
 int interpreter_registered_for(const Tool *tool, int fired);
 /* Tells librmon, and fires here, what the interpreters have set of a tool. A status. */

@@ -185,7 +185,6 @@ void tools_keep_registered(Interpreter *self, int tool, int event, PyObject *cal
 static void forget_settings(Interpreter *self, int tool)
 {
     Tool *entry = &self->tools[tool];
-    bool alone = interpreter_users(tool) <= 1;
     int event;
     for (event = 0; event < EVENTS; event++)
         keep_callable(self, tool, event, Py_None, false, false);
@@ -193,8 +192,8 @@ static void forget_settings(Interpreter *self, int tool)
     entry->events_by_sys = false;
     codes_clear_tool(self, tool);
     (void)interpreter_tell(self, tool);
-    if (entry->name != NULL && alone && !interpreter_is_foreign(tool) && !self->ended)
-        (void)rmon_clear_tool_id(tool); /* and the disabled locations */
+    if (entry->name != NULL && !self->ended)
+        interpreter_clear(tool);
 }
 
 static void forget_name(Interpreter *self, int tool)
