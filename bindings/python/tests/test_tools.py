@@ -175,15 +175,25 @@ def test_plugin_reports_what_is_reported_of_a_legacy_build(
     project.run(*HOW[how], "-m", "coverage", "run", "program.py")
     found, expected_lines = project.measured()[name], another_project.measured()[legacy]
     if branch and sys.version_info[:2] == (3, 11):
-        # There the C tracer takes Cython's frames, which have no instructions, for generators that go on, and notes the
-        # first lines of a slot and of a property, which no event has reported and which cannot be executed.
-        assert expected_lines - found <= {line_of("cdef public int x"), line_of("def __eq__(self, other):")}
+        # Cython's frames have no instructions. The C tracer of 3.11 takes some of them for generators that go on, and
+        # notes lines that no event has reported: always two, and in a few runs of a hundred another one. What they have
+        # in common is that Cython knows of nothing there that can be executed.
         assert found <= expected_lines
+        assert not (expected_lines - found) & executable_lines(another_project.folder / legacy)
     else:
         assert found == expected_lines
     report, expected = project.report(), another_project.report()
     assert report == {name: expected[legacy], "program.py": expected["program.py"]}
     assert "93%" in report[name]
+
+
+def executable_lines(source: Path) -> Set[int]:
+    """Those of a .pyx file, as Cython itself has it."""
+    from Cython.Coverage import Plugin
+
+    plugin: Any = Plugin()
+    lines: Set[int] = plugin.file_reporter(str(source)).lines()
+    return lines
 
 
 def test_plugin_alone_is_the_whole_configuration(project: Project, build_cython: Build) -> None:
