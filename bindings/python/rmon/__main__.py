@@ -3,7 +3,7 @@
 import sys
 
 USAGE = """\
-usage: python -m rmon run [-m MODULE | -c CODE | SCRIPT] [ARGUMENTS ...]
+usage: python -m rmon run [--debugger] [-m MODULE | -c CODE | SCRIPT] [ARGUMENTS ...]
        python -m rmon config [--cflags] [--includes] [--libs] [--cython] [--version]
 """
 
