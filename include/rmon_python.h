@@ -134,6 +134,14 @@ static inline void rmon_python_chain(PyObject *error, PyObject *raised)
     PyException_SetContext(below, raised);
 }
 
+/* Puts `raised`, which is taken over, below the current exception. */
+static inline void rmon_python_chain_raised(PyObject *raised)
+{
+    PyObject *error = rmon_python_take_raised();
+    rmon_python_chain(error, raised);
+    rmon_python_put_raised(error);
+}
+
 /* Sets the exception for a failed call, unless a callback has set one. */
 static inline void rmon_python_set_error(int status, int event)
 {
@@ -161,11 +169,8 @@ static inline void rmon_python_set_error(int status, int event)
 static inline int rmon_python_failed(int status, int event, PyObject *raised)
 {
     rmon_python_set_error(status, event);
-    if (raised != NULL) {
-        PyObject *error = rmon_python_take_raised();
-        rmon_python_chain(error, raised);
-        rmon_python_put_raised(error);
-    }
+    if (raised != NULL)
+        rmon_python_chain_raised(raised);
     return -1;
 }
 
@@ -232,13 +237,20 @@ static inline int rmon_python_has_raised(const PyThreadState *thread)
 #endif
 }
 
-/* Whether this thread may use the interpreter. */
-static inline int rmon_python_is_attached(void)
+/* This thread's state if it is attached to an interpreter, else NULL. */
+static inline PyThreadState *rmon_python_attached(void)
 {
 #if PY_VERSION_HEX >= 0x030D0000
-    return PyThreadState_GetUnchecked() != NULL;
+    return PyThreadState_GetUnchecked();
+#elif PY_VERSION_HEX >= 0x030C0000
+    return _PyThreadState_UncheckedGet();
 #else
-    return PyGILState_Check();
+    /* The state of whoever holds the GIL. Usually a thread knows its own; in a subinterpreter it has several. */
+    PyThreadState *holder = _PyThreadState_UncheckedGet();
+    if (holder != NULL && holder != PyGILState_GetThisThreadState()
+        && holder->thread_id != PyThread_get_thread_ident())
+        return NULL;
+    return holder;
 #endif
 }
 
@@ -247,21 +259,27 @@ static inline void *rmon_python_current_exception(void *user_data)
 {
     PyObject *raised;
     (void)user_data;
-    if (!rmon_python_is_attached() || !PyErr_Occurred())
+    if (rmon_python_attached() == NULL || !PyErr_Occurred())
         return NULL;
     raised = rmon_python_take_raised();
     rmon_python_put_raised(raised); /* which holds it from here on */
     return raised;
 }
 
+/* Whether a code is that of the fire that is under way on this thread, and therefore an object. */
+static inline int rmon_python_is_fired(void *code)
+{
+    const rmon_python_fire *fire = (const rmon_python_fire *)*rmon_host_note();
+    return code != NULL && fire != NULL && (void *)fire->code == code;
+}
+
 /* rmon_host.describe: code objects, while their events are delivered. The texts live as long as the code object. */
 static inline int rmon_python_describe(void *user_data, void *code, int firing, rmon_code_info *out)
 {
     const PyCodeObject *object = (const PyCodeObject *)code;
-    const rmon_python_fire *fire = (const rmon_python_fire *)*rmon_host_note();
     const char *name, *qualname, *filename;
     (void)user_data;
-    if (!firing || fire == NULL || code == NULL || code != fire->code || !PyCode_Check((PyObject *)code))
+    if (!firing || !rmon_python_is_fired(code) || !PyCode_Check((PyObject *)code))
         return RMON_ERR_UNKNOWN_CODE;
     name = PyUnicode_AsUTF8(object->co_name);
     filename = PyUnicode_AsUTF8(object->co_filename);

@@ -17,23 +17,6 @@
 
 /* ---- Threads ---- */
 
-/* This thread's state if it is attached to an interpreter, else NULL. */
-static inline PyThreadState *attached(void)
-{
-#if PY_VERSION_HEX >= 0x030D0000
-    return PyThreadState_GetUnchecked();
-#elif PY_VERSION_HEX >= 0x030C0000
-    return _PyThreadState_UncheckedGet();
-#else
-    /* The state of whoever holds the GIL. Usually a thread knows its own; in a subinterpreter it has several. */
-    PyThreadState *holder = _PyThreadState_UncheckedGet();
-    if (holder != NULL && holder != PyGILState_GetThisThreadState()
-        && holder->thread_id != PyThread_get_thread_ident())
-        return NULL;
-    return holder;
-#endif
-}
-
 static bool is_finalizing(void)
 {
 #if PY_VERSION_HEX >= 0x030D0000
@@ -126,15 +109,11 @@ static bool is_type(Interpreter *self, PyTypeObject *type, int depth)
     if (depth > DEEPEST || !is_struct(type, sizeof *type) || (key = PyLong_FromVoidPtr(type)) == NULL)
         return false;
     reference = PyDict_GetItemWithError(self->types, key); /* weak, as types come and go */
-#if PY_VERSION_HEX >= 0x030D0000
     if (reference != NULL) {
-        PyObject *known = NULL;
-        found = PyWeakref_GetRef(reference, &known) > 0;
+        PyObject *known = weak_referent(reference);
+        found = known != NULL;
         Py_XDECREF(known);
     }
-#else
-    found = reference != NULL && PyWeakref_GetObject(reference) != Py_None;
-#endif
     if (!found && is_type(self, type->tp_base, depth + 1) && is_subclass(type, type->tp_base)) {
         found = true;
         reference = PyWeakref_NewRef((PyObject *)type, NULL);
@@ -327,27 +306,17 @@ static int disable(Interpreter *self, const rmon_event *event, PyObject *callabl
     SERIALISED(self);
     registered = interpreter_registered_for(tool, event->event);
     if (registered >= 0 && tool->callables[registered] == callable) {
-        PyObject *native = self->native[REGISTER_CALLBACK], *result = NULL;
+        PyObject *result = NULL;
         Py_XDECREF(interpreter_put_callable(self, event->tool_id, registered, NULL));
         (void)interpreter_tell(self, event->tool_id);
-        if (native != NULL)
-            result = PyObject_CallFunction(native, "iIO", event->tool_id, 1u << event_to_python(registered), Py_None);
+        if (self->native[REGISTER_CALLBACK] != NULL)
+            result = interpreter_register_native(self, event->tool_id, registered, Py_None);
         PyErr_Clear();
         Py_XDECREF(result);
     }
     SERIALISED_END();
     PyErr_Format(PyExc_ValueError, "Cannot disable %s events. Callback removed.", rmon_event_name(event->event));
     return RMON_ERR_CALLBACK;
-}
-
-/* Whether an exception is set. */
-static inline bool has_raised(const PyThreadState *thread)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    return thread->current_exception != NULL;
-#else
-    return thread->curexc_type != NULL;
-#endif
 }
 
 /* PyObject_Vectorcall, inline as the interpreter has it: the thread state is at hand. */
@@ -361,17 +330,15 @@ static inline PyObject *vectorcall(PyThreadState *thread, PyObject *callable, Py
     if (function == NULL)
         return PyObject_Vectorcall(callable, arguments, nargsf, NULL);
     result = function(callable, arguments, nargsf, NULL);
-    if (LIKELY((result == NULL) == has_raised(thread)))
+    if (LIKELY((result == NULL) == rmon_python_has_raised(thread)))
         return result;
     if (result == NULL) {
         PyErr_Format(PyExc_SystemError, "%R returned NULL without setting an exception", callable);
     } else {
-        PyObject *raised = rmon_python_take_raised(), *error;
+        PyObject *raised = rmon_python_take_raised();
         Py_DECREF(result);
         PyErr_Format(PyExc_SystemError, "%R returned a result with an exception set", callable);
-        error = rmon_python_take_raised();
-        rmon_python_chain(error, raised);
-        rmon_python_put_raised(error);
+        rmon_python_chain_raised(raised);
     }
     return NULL;
 }
@@ -403,12 +370,10 @@ static __attribute__((noinline)) int call_with_exception(Interpreter *self, rmon
 {
     PyObject *raised = rmon_python_take_raised();
     int status = call(self, fire, event, vouched, callable);
-    if (status < 0) {
-        PyObject *error = rmon_python_take_raised();
-        rmon_python_chain(error, raised);
-        raised = error;
-    }
-    rmon_python_put_raised(raised);
+    if (status < 0)
+        rmon_python_chain_raised(raised);
+    else
+        rmon_python_put_raised(raised);
     return status;
 }
 
@@ -450,7 +415,7 @@ static __attribute__((noinline)) int deliver(rmon_python_fire *fire, const rmon_
     if ((LOAD(tool->per_code) != 0 || LOAD(interpreter_count) > 1) && !is_on(self, event))
         return RMON_CONTINUE;
     Py_INCREF(callable);
-    if (!has_raised(thread))
+    if (!rmon_python_has_raised(thread))
         status = call(self, fire, event, vouched, callable);
     else
         status = call_with_exception(self, fire, event, vouched, callable);
@@ -464,7 +429,7 @@ static __attribute__((noinline)) int deliver(rmon_python_fire *fire, const rmon_
  * attached. */
 static __attribute__((noinline)) int deliver_unnoted(const rmon_event *event)
 {
-    rmon_python_fire fire = {.thread = attached()};
+    rmon_python_fire fire = {.thread = rmon_python_attached()};
     PyGILState_STATE before = PyGILState_UNLOCKED;
     bool is_attached = fire.thread != NULL;
     int status;
@@ -497,7 +462,7 @@ int callback_deliver(void *user_data, const rmon_event *event)
     if (fire == NULL)
         return deliver_unnoted(event);
     thread = fire->thread;
-    if (LOAD(place->key) != thread->interp || thread->tracing != 0 || has_raised(thread))
+    if (LOAD(place->key) != thread->interp || thread->tracing != 0 || rmon_python_has_raised(thread))
         return deliver(fire, event, true, true);
     callable = LOAD(place->callable);
     return callable != NULL ? call(place->interpreter, fire, event, true, callable) : RMON_CONTINUE;

@@ -455,23 +455,6 @@ int codelike_describe(PyObject *object, rmon_code_info *out)
     return RMON_OK;
 }
 
-/* What a weak reference refers to, a new reference; NULL if that has died, without an exception. */
-static PyObject *referent(PyObject *reference)
-{
-    PyObject *object;
-#if PY_VERSION_HEX >= 0x030D0000
-    if (PyWeakref_GetRef(reference, &object) < 0)
-        PyErr_Clear();
-    return object;
-#else
-    object = PyWeakref_GetObject(reference);
-    if (object == NULL || object == Py_None)
-        return NULL;
-    Py_INCREF(object);
-    return object;
-#endif
-}
-
 /* The living stand-in that is noted, a new reference; NULL if there is none, without an exception. */
 static PyObject *find_stand_in(PyObject *stand_ins, PyObject *key)
 {
@@ -481,7 +464,7 @@ static PyObject *find_stand_in(PyObject *stand_ins, PyObject *key)
         PyErr_Clear();
         return NULL;
     }
-    found = referent(reference);
+    found = weak_referent(reference);
     Py_DECREF(reference);
     return found;
 #else
@@ -490,7 +473,7 @@ static PyObject *find_stand_in(PyObject *stand_ins, PyObject *key)
         PyErr_Clear();
         return NULL;
     }
-    return referent(reference);
+    return weak_referent(reference);
 #endif
 }
 
@@ -548,8 +531,7 @@ static PyObject *make_stand_in(PyTypeObject *type, void *code, const rmon_code_i
  * being delivered: the thread's note says which that is. */
 static bool retain_native(void *code, rmon_code_info *info)
 {
-    const rmon_python_fire *fire = *rmon_host_note();
-    if (code == NULL || (fire != NULL && fire->code == code))
+    if (code == NULL || rmon_python_is_fired(code))
         return false;
     rmon_code_retain(code);
     info->struct_size = sizeof *info;

@@ -201,10 +201,7 @@ int codes_set_local(Interpreter *self, int tool, PyObject *code, void *address, 
     }
     status = tell_local(tool, watch, events);
     if (status != RMON_OK) {
-        if (status == RMON_ERR_NO_MEMORY)
-            PyErr_NoMemory();
-        else
-            PyErr_SetString(PyExc_RuntimeError, rmon_status_message(status));
+        rmon_python_set_error(status, 0);
         drop_if_idle(self, watch);
         return -1;
     }
@@ -218,20 +215,10 @@ int codes_set_local(Interpreter *self, int tool, PyObject *code, void *address, 
 /* A watch's code, as a new reference; NULL if it is dead. */
 static PyObject *code_of(const Watch *watch)
 {
-    PyObject *code = watch->reference;
-    if (!watch->is_weak) {
-        Py_INCREF(code);
-        return code;
-    }
-#if PY_VERSION_HEX >= 0x030D0000
-    return PyWeakref_GetRef(watch->reference, &code) > 0 ? code : NULL;
-#else
-    code = PyWeakref_GetObject(watch->reference);
-    if (code == Py_None)
-        return NULL;
-    Py_XINCREF(code);
-    return code;
-#endif
+    if (watch->is_weak)
+        return weak_referent(watch->reference);
+    Py_INCREF(watch->reference);
+    return watch->reference;
 }
 
 PyObject *codes_of_tool(Interpreter *self, int tool)

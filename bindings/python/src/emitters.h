@@ -4,7 +4,6 @@
 
 #include "module.h"
 
-#include <limits.h>
 #include <stddef.h>
 #include <structmember.h>
 
@@ -14,25 +13,6 @@
 #else
 #define TYPE_FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC)
 #endif
-
-/* Reads an int, as a C function with an int parameter does: TypeError if it is none, OverflowError if it is too large.
- * -1 with an exception. */
-static inline int read_int(PyObject *object, int *number)
-{
-    PyObject *index = PyNumber_Index(object); /* an int as it is; unlike PyLong_AsLong, 3.9's refuses a float too */
-    int overflow;
-    long value;
-    if (index == NULL)
-        return -1;
-    value = PyLong_AsLongAndOverflow(index, &overflow);
-    Py_DECREF(index);
-    if (overflow || value < INT_MIN || value > INT_MAX) {
-        PyErr_SetString(PyExc_OverflowError, "Python int too large to convert to C int");
-        return -1;
-    }
-    *number = (int)value;
-    return 0;
-}
 
 /* Makes a type and puts it into a module. -1 with an exception. */
 static inline int add_new_type(PyObject *module, const char *name, PyType_Spec *spec)

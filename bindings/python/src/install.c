@@ -87,12 +87,6 @@ static int take_wrappers_away(Interpreter *self)
     return 0;
 }
 
-/* Exchanges what the interpreter has registered for an event. A new reference or NULL with an exception. */
-static PyObject *exchange(Interpreter *self, int tool, int event, PyObject *callable)
-{
-    return PyObject_CallFunction(self->native[REGISTER_CALLBACK], "iIO", tool, 1u << event_to_python(event), callable);
-}
-
 /* Keeps what the interpreter has registered, if it is not known yet. */
 static void adopt_callable(Interpreter *self, int tool, int event, PyObject *callable)
 {
@@ -111,7 +105,7 @@ static int adopt_callables(Interpreter *self, int tool)
     for (event = 0; event < EVENTS; event++) {
         if (!(events_native() & 1u << event_to_python(event)) || (event == RMON_EVENT_BRANCH && !BRANCH_IS_APART))
             continue;
-        found[event] = exchange(self, tool, event, Py_None);
+        found[event] = interpreter_register_native(self, tool, event, Py_None);
         if (found[event] == NULL)
             status = -1;
     }
@@ -126,7 +120,7 @@ static int adopt_callables(Interpreter *self, int tool)
         if (found[event] == NULL)
             continue;
         if (found[event] != Py_None) {
-            PyObject *none = exchange(self, tool, event, found[event]);
+            PyObject *none = interpreter_register_native(self, tool, event, found[event]);
             if (none == NULL)
                 status = -1;
             Py_XDECREF(none);
@@ -217,7 +211,7 @@ static int tell_all(Interpreter *self)
     for (tool = 0; tool < TOOLS; tool++) {
         int status = interpreter_tell(self, tool);
         if (status != RMON_OK && self->tools[tool].name != NULL) {
-            PyErr_SetString(PyExc_RuntimeError, rmon_status_message(status));
+            rmon_python_set_error(status, 0);
             return -1;
         }
     }

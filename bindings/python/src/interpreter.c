@@ -201,6 +201,11 @@ void interpreter_release_garbage(Interpreter *self)
 }
 #endif
 
+PyObject *interpreter_register_native(const Interpreter *self, int tool, int event, PyObject *callable)
+{
+    return PyObject_CallFunction(self->native[REGISTER_CALLBACK], "iIO", tool, 1u << event_to_python(event), callable);
+}
+
 int interpreter_registered_for(const Tool *tool, int fired)
 {
     if (tool->callables[fired] != NULL)
@@ -406,8 +411,6 @@ static void end(Interpreter *self)
     unlock();
     for (tool = 0; tool < TOOLS; tool++)
         (void)interpreter_tell(self, tool);
-    if (self->codes != NULL)
-        PyDict_Clear(self->codes); /* nobody need know any more when they die */
 }
 
 void interpreter_end(void)

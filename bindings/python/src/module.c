@@ -67,8 +67,7 @@ static int register_end(PyObject *module)
 /* rmon_host.describe: what rmon_python.h can describe, and CodeLikes, while their events are delivered. */
 static int describe(void *user_data, void *code, int delivering, rmon_code_info *info)
 {
-    const rmon_python_fire *fire = *rmon_host_note();
-    if (!delivering || fire == NULL || code == NULL || code != fire->code)
+    if (!delivering || !rmon_python_is_fired(code))
         return RMON_ERR_UNKNOWN_CODE;
     if (codelike_describe(code, info) == RMON_OK)
         return RMON_OK;

@@ -21,6 +21,7 @@
 
 #include "rmon_python.h"
 
+#include <limits.h>
 #include <stdbool.h>
 
 #if PY_VERSION_HEX >= 0x030C0000
@@ -39,14 +40,18 @@
 #endif
 #endif
 
-/* One thread at a time for one interpreter. No `return` between the two. */
+/* One thread at a time for one object. No `return` between the two. */
 #ifdef Py_GIL_DISABLED
-#define SERIALISED(interpreter) Py_BEGIN_CRITICAL_SECTION((interpreter)->codes)
-#define SERIALISED_END() Py_END_CRITICAL_SECTION()
+#define LOCKED(object) Py_BEGIN_CRITICAL_SECTION(object)
+#define LOCKED_END() Py_END_CRITICAL_SECTION()
 #else
-#define SERIALISED(interpreter) {
-#define SERIALISED_END() }
+#define LOCKED(object) {
+#define LOCKED_END() }
 #endif
+
+/* The same for one interpreter. */
+#define SERIALISED(interpreter) LOCKED((interpreter)->codes)
+#define SERIALISED_END() LOCKED_END()
 
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 
@@ -56,6 +61,44 @@
 enum { TOOLS = 6, EVENTS = RMON_EVENT_COUNT, DEBUGGER = 0, NUMBERS = 2048 };
 
 #define BIT(event) ((uint32_t)1 << (event))
+
+/* ---- What all use ---- */
+
+/* Reads an int, as a C function with an int parameter does: TypeError if it is none, OverflowError if it is too large.
+ * -1 with an exception. */
+static inline int read_int(PyObject *object, int *number)
+{
+    PyObject *index = PyNumber_Index(object); /* an int as it is; unlike PyLong_AsLong, 3.9's refuses a float too */
+    int overflow;
+    long value;
+    if (index == NULL)
+        return -1;
+    value = PyLong_AsLongAndOverflow(index, &overflow);
+    Py_DECREF(index);
+    if (overflow || value < INT_MIN || value > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "Python int too large to convert to C int");
+        return -1;
+    }
+    *number = (int)value;
+    return 0;
+}
+
+/* What a weak reference refers to, a new reference; NULL if that has died, without an exception. */
+static inline PyObject *weak_referent(PyObject *reference)
+{
+    PyObject *object;
+#if PY_VERSION_HEX >= 0x030D0000
+    if (PyWeakref_GetRef(reference, &object) < 0)
+        PyErr_Clear();
+    return object;
+#else
+    object = PyWeakref_GetObject(reference);
+    if (object == NULL || object == Py_None)
+        return NULL;
+    Py_INCREF(object);
+    return object;
+#endif
+}
 
 /* ---- events.c ---- */
 
@@ -137,6 +180,7 @@ typedef struct Interpreter {
 int interpreter_init(rmon_callback deliver);
 /* The end of the current interpreter's deliveries. */
 void interpreter_end(void);
+
 /* Where a callback finds, without searching, whom to call: its user data. For BRANCH, and where several interpreters
  * share a tool id, it has to search: the key is NULL. */
 typedef struct Place {
@@ -166,6 +210,9 @@ bool interpreter_reaches(const Interpreter *self, int tool, bool by_sys);
 /* Puts a callable (borrowed; NULL: none) in the place of another one, which it returns as a new reference or NULL. The
  * caller then tells librmon. */
 PyObject *interpreter_put_callable(Interpreter *self, int tool, int event, PyObject *callable);
+/* Registers with the interpreter's own function, which must be there. What was registered before; NULL with an
+ * exception. */
+PyObject *interpreter_register_native(const Interpreter *self, int tool, int event, PyObject *callable);
 /* Whether a tool that is not Python's has this id. */
 bool interpreter_is_foreign(int tool);
 /* How many interpreters there are. */

@@ -6,15 +6,6 @@
  */
 #include "emitters.h"
 
-/* One thread at a time for one object. No `return` between the two. */
-#ifdef Py_GIL_DISABLED
-#define LOCKED(object) Py_BEGIN_CRITICAL_SECTION(object)
-#define LOCKED_END() Py_END_CRITICAL_SECTION()
-#else
-#define LOCKED(object) {
-#define LOCKED_END() }
-#endif
-
 typedef struct TestCode {
     PyObject_HEAD
     PyObject *weak_references;

@@ -18,26 +18,6 @@
 
 /* ---- Arguments ---- */
 
-/* Takes an int as CPython's functions do. -1 with an exception. */
-static int take_int(PyObject *object, int *result)
-{
-    PyObject *number = PyNumber_Index(object);
-    int overflow;
-    long value;
-    if (number == NULL)
-        return -1;
-    value = PyLong_AsLongAndOverflow(number, &overflow);
-    Py_DECREF(number);
-    if (value == -1 && PyErr_Occurred())
-        return -1;
-    if (overflow || value > INT_MAX || value < INT_MIN) {
-        PyErr_SetString(PyExc_OverflowError, "Python int too large to convert to C int");
-        return -1;
-    }
-    *result = (int)value;
-    return 0;
-}
-
 static int take_count(Function function, Py_ssize_t count, Py_ssize_t wanted)
 {
     if (count == wanted)
@@ -152,10 +132,8 @@ static int tell(Interpreter *self, int tool)
         return 0;
     if (status == RMON_ERR_TOOL_IN_USE)
         PyErr_Format(PyExc_ValueError, "tool %d is already in use", tool);
-    else if (status == RMON_ERR_NO_MEMORY)
-        PyErr_NoMemory();
     else
-        PyErr_SetString(PyExc_RuntimeError, rmon_status_message(status));
+        rmon_python_set_error(status, 0);
     return -1;
 }
 
@@ -220,7 +198,7 @@ static PyObject *use_tool_id(Interpreter *self, bool by_sys, PyObject *const *ar
 {
     PyObject *label, *result = NULL;
     int tool;
-    if (take_count(USE_TOOL_ID, count, 2) < 0 || take_int(arguments[0], &tool) < 0 || check_tool(tool) < 0)
+    if (take_count(USE_TOOL_ID, count, 2) < 0 || read_int(arguments[0], &tool) < 0 || check_tool(tool) < 0)
         return NULL;
     if (!PyUnicode_Check(arguments[1])) {
         PyErr_SetString(PyExc_ValueError, "tool name must be a str");
@@ -287,10 +265,9 @@ static int clear_native(Interpreter *self, bool by_sys, int tool)
     }
     Py_DECREF(codes);
     for (event = 0; event < EVENTS; event++) {
-        unsigned int bit = 1u << event_to_python(event);
-        if ((is_known && !(entry->registered & BIT(event))) || !(events_native() & bit))
+        if ((is_known && !(entry->registered & BIT(event))) || !(events_native() & 1u << event_to_python(event)))
             continue;
-        result = PyObject_CallFunction(self->native[REGISTER_CALLBACK], "iIO", tool, bit, Py_None);
+        result = interpreter_register_native(self, tool, event, Py_None);
         if (result == NULL)
             return -1;
         Py_DECREF(result);
@@ -302,7 +279,7 @@ static PyObject *clear_or_free(Interpreter *self, bool by_sys, Function function
 {
     bool is_native = has_native(self, function), clears = function == CLEAR_TOOL_ID || !BRANCH_IS_APART;
     int tool;
-    if (take_int(argument, &tool) < 0 || check_tool(tool) < 0)
+    if (read_int(argument, &tool) < 0 || check_tool(tool) < 0)
         return NULL;
     if (HAS_NATIVE && !(is_native && clears) && clear_native(self, by_sys, tool) < 0)
         return NULL;
@@ -335,7 +312,7 @@ static PyObject *get_tool(Interpreter *self, bool by_sys, PyObject *argument)
 {
     PyObject *name = Py_None;
     int tool, length;
-    if (take_int(argument, &tool) < 0 || check_tool(tool) < 0)
+    if (read_int(argument, &tool) < 0 || check_tool(tool) < 0)
         return NULL;
     if (interpreter_is_foreign(tool) && (length = rmon_get_tool(tool, NULL, 0)) > 0) {
         char *text = PyMem_Malloc((size_t)length + 1);
@@ -370,8 +347,8 @@ static PyObject *register_callback(Interpreter *self, bool by_sys, PyObject *con
 {
     PyObject *old;
     int tool, number, event, index = 0;
-    if (take_count(REGISTER_CALLBACK, count, 3) < 0 || take_int(arguments[0], &tool) < 0
-        || take_int(arguments[1], &number) < 0)
+    if (take_count(REGISTER_CALLBACK, count, 3) < 0 || read_int(arguments[0], &tool) < 0
+        || read_int(arguments[1], &number) < 0)
         return NULL;
     while (index < 31 && !((unsigned int)number >> index & 1))
         index++;
@@ -408,7 +385,7 @@ static PyObject *get_events(Interpreter *self, bool by_sys, PyObject *argument)
     unsigned int own;
     long native = 0;
     int tool;
-    if (take_int(argument, &tool) < 0 || check_tool(tool) < 0)
+    if (read_int(argument, &tool) < 0 || check_tool(tool) < 0)
         return NULL;
     own = event_set_to_python(self->tools[tool].events);
     if (has_native(self, GET_EVENTS)) {
@@ -435,8 +412,8 @@ static PyObject *set_events(Interpreter *self, bool by_sys, PyObject *const *arg
 {
     EventSet set = 0;
     int tool, events;
-    if (take_count(SET_EVENTS, count, 2) < 0 || take_int(arguments[0], &tool) < 0
-        || take_int(arguments[1], &events) < 0)
+    if (take_count(SET_EVENTS, count, 2) < 0 || read_int(arguments[0], &tool) < 0
+        || read_int(arguments[1], &events) < 0)
         return NULL;
     if (has_native(self, SET_EVENTS)) {
         int passed = by_sys || !are_events(events) ? events : events & (int)events_native();
@@ -472,23 +449,12 @@ static bool is_native_code(const Interpreter *self, bool by_sys, Function functi
     return has_native(self, function) && (PyCode_Check(code) || (by_sys && self->installed == 0));
 }
 
-/* A tool's local events on a code, by our own account. */
-static EventSet own_local_events(Interpreter *self, int tool, PyObject *code)
-{
-    void *address = codelike_address(code);
-    EventSet events = codes_local(self, tool, address);
-    uint32_t known;
-    if (events == 0 && codelike_is_stand_in(code) && rmon_get_local_events(tool, address, &known) == RMON_OK)
-        events = known;
-    return events;
-}
-
 static PyObject *get_local_events(Interpreter *self, bool by_sys, PyObject *const *arguments, Py_ssize_t count)
 {
     long native = 0;
     unsigned int own;
     int tool;
-    if (take_count(GET_LOCAL_EVENTS, count, 2) < 0 || take_int(arguments[0], &tool) < 0)
+    if (take_count(GET_LOCAL_EVENTS, count, 2) < 0 || read_int(arguments[0], &tool) < 0)
         return NULL;
     if (is_native_code(self, by_sys, GET_LOCAL_EVENTS, arguments[1])) {
         PyObject *result = pass_on(self, by_sys, GET_LOCAL_EVENTS, arguments, count);
@@ -501,7 +467,7 @@ static PyObject *get_local_events(Interpreter *self, bool by_sys, PyObject *cons
     }
     if (check_tool(tool) < 0)
         return NULL;
-    own = event_set_to_python(own_local_events(self, tool, arguments[1]));
+    own = event_set_to_python(codes_local(self, tool, codelike_address(arguments[1])));
     if (native != 0) /* the interpreter has not refused this code */
         own &= ~events_native();
     return PyLong_FromLong(native | (long)own);
@@ -546,8 +512,8 @@ static PyObject *set_local_events(Interpreter *self, bool by_sys, PyObject *cons
 {
     EventSet set = 0;
     int tool, events, is_refused = 1;
-    if (take_count(SET_LOCAL_EVENTS, count, 3) < 0 || take_int(arguments[0], &tool) < 0
-        || take_int(arguments[2], &events) < 0)
+    if (take_count(SET_LOCAL_EVENTS, count, 3) < 0 || read_int(arguments[0], &tool) < 0
+        || read_int(arguments[2], &events) < 0)
         return NULL;
     if (is_native_code(self, by_sys, SET_LOCAL_EVENTS, arguments[1])) {
         int passed = by_sys || !are_events(events) ? events : events & (int)events_native();

@@ -17,6 +17,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from conftest import Tool
+from native_types import CodeInfo, LineEntry
 
 import rmon
 from rmon import monitoring
@@ -354,22 +355,6 @@ def test_local_events_end_with_the_code(tool: Tool) -> None:
 
 
 # ---- Stand-ins: codes of emitters without Python ----
-
-
-class LineEntry(ctypes.Structure):
-    _fields_ = [("offset", ctypes.c_int32), ("line", ctypes.c_int32)]
-
-
-class CodeInfo(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", ctypes.c_uint32),
-        ("first_line", ctypes.c_int32),
-        ("name", ctypes.c_char_p),
-        ("qualname", ctypes.c_char_p),
-        ("filename", ctypes.c_char_p),
-        ("lines", ctypes.POINTER(LineEntry)),
-        ("line_count", ctypes.c_size_t),
-    ]
 
 
 class State(ctypes.Structure):

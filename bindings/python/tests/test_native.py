@@ -8,41 +8,12 @@ from typing import Any, Iterator
 
 import pytest
 import rmon
+from native_types import CodeInfo, Event
 from rmon import monitoring as M
 
 E = M.events
 TOOL = 4
 LINE = 5  # rmon.h's number
-
-
-class LineEntry(ctypes.Structure):
-    _fields_ = [("offset", ctypes.c_int32), ("line", ctypes.c_int32)]
-
-
-class CodeInfo(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", ctypes.c_uint32),
-        ("first_line", ctypes.c_int32),
-        ("name", ctypes.c_char_p),
-        ("qualname", ctypes.c_char_p),
-        ("filename", ctypes.c_char_p),
-        ("lines", ctypes.POINTER(LineEntry)),
-        ("line_count", ctypes.c_size_t),
-    ]
-
-
-class Event(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", ctypes.c_uint32),
-        ("event", ctypes.c_uint8),
-        ("tool_id", ctypes.c_uint8),
-        ("offset", ctypes.c_int32),
-        ("line", ctypes.c_int32),
-        ("target_offset", ctypes.c_int32),
-        ("code", ctypes.c_void_p),
-        ("object", ctypes.c_void_p),
-        ("arg0", ctypes.c_void_p),
-    ]
 
 
 Callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(Event))

@@ -13,6 +13,7 @@ from typing import Any, Callable
 
 import pytest
 from conftest import Tool
+from native_types import Event
 
 import rmon
 from rmon import monitoring
@@ -173,22 +174,6 @@ def test_a_code_counts_by_identity(tool: Tool) -> None:
             scope.line(5)
     assert heard == [("LINE", 5)]
     assert monitoring.get_local_events(tool.id, codes[0]) == 0
-
-
-class Event(ctypes.Structure):
-    """rmon_event"""
-
-    _fields_ = [
-        ("struct_size", ctypes.c_uint32),
-        ("event", ctypes.c_uint8),
-        ("tool_id", ctypes.c_uint8),
-        ("offset", ctypes.c_int32),
-        ("line", ctypes.c_int32),
-        ("target_offset", ctypes.c_int32),
-        ("code", ctypes.c_void_p),
-        ("object", ctypes.c_void_p),
-        ("arg0", ctypes.c_void_p),
-    ]
 
 
 def test_what_a_native_tool_gets(code: Code) -> None:
