@@ -258,6 +258,23 @@ void codes_clear_tool(Interpreter *self, int tool)
     self->tools[tool].per_code = 0;
 }
 
+void codes_enable(Interpreter *self)
+{
+    PyObject *key, *capsule;
+    Py_ssize_t position = 0;
+    while (PyDict_Next(self->codes, &position, &key, &capsule)) {
+        const Watch *watch = PyCapsule_GetPointer(capsule, WATCH);
+        int tool;
+        if (watch == NULL || watch->is_shared)
+            continue;
+        (void)rmon_code_forget(watch->address);
+        for (tool = 0; tool < TOOLS; tool++) {
+            if (watch->local[tool] != 0)
+                (void)tell_local(tool, watch, watch->local[tool]);
+        }
+    }
+}
+
 void codes_end(Interpreter *self)
 {
     PyObject *key, *capsule;

@@ -1,8 +1,8 @@
 /* install(), uninstall(): tools that use sys.monitoring itself see look-alikes, too.
  *
  * Where the interpreter has sys.monitoring, its functions are replaced in place, so that whoever holds the namespace
- * has the new ones, and what tools have set by then is read. Elsewhere a sys.monitoring is provided. Others may replace the
- * same functions before and after us: what we find is what our functions pass on to, and what we no longer find in its
+ * has the new ones, and what tools have set by then is read. Elsewhere a sys.monitoring is provided. Others may replace
+ * the same functions before and after us: what we find is what our functions pass on to, and what we no longer find in its
  * place is left alone, since somebody's function on top still leads to ours.
  */
 #include "module.h"

@@ -355,12 +355,15 @@ bool interpreter_is_foreign(int tool)
     return foreign;
 }
 
-void interpreter_clear(int tool)
+bool interpreter_clear(int tool)
 {
+    bool is_alone;
     lock();
-    if (told[tool].owned && wanted(tool).users <= 1)
+    is_alone = wanted(tool).users <= 1;
+    if (told[tool].owned && is_alone)
         (void)rmon_clear_tool_id(tool);
     unlock();
+    return is_alone;
 }
 
 /* ---- Threads that visit ---- */

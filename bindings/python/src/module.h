@@ -217,8 +217,9 @@ PyObject *interpreter_register_native(const Interpreter *self, int tool, int eve
 bool interpreter_is_foreign(int tool);
 /* How many interpreters there are. */
 extern int interpreter_count;
-/* Drops the disabled locations of a tool that has nothing else, unless another interpreter uses the id, too. */
-void interpreter_clear(int tool);
+/* Drops the disabled locations of a tool that has nothing else. False if another interpreter uses the id, too: then
+ * nothing is done. */
+bool interpreter_clear(int tool);
 /* Under which event a tool has a callable for what was fired; -1: under none. */
 int interpreter_registered_for(const Tool *tool, int fired);
 /* Tells librmon, and fires here, what the interpreters have set of a tool. A status. */
@@ -242,6 +243,8 @@ void codes_watch(Interpreter *self, PyObject *code, void *address);
 PyObject *codes_of_tool(Interpreter *self, int tool);
 /* Drops all local events of a tool. */
 void codes_clear_tool(Interpreter *self, int tool);
+/* Enables all locations of the codes that are this interpreter's alone, for all its tools. Their local events stay. */
+void codes_enable(Interpreter *self);
 /* Drops all that is known of all codes, which are about to die with their interpreter. */
 void codes_end(Interpreter *self);
 /* Drops all that is known of a code. */

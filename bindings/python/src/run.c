@@ -16,7 +16,9 @@
 static void note_keyboard_interrupt(void)
 {
     PyObject *globals = PyDict_New();
-    PyObject *result = globals != NULL ? PyRun_String("raise KeyboardInterrupt", Py_file_input, globals, globals) : NULL;
+    PyObject *result = NULL;
+    if (globals != NULL)
+        result = PyRun_String("raise KeyboardInterrupt", Py_file_input, globals, globals);
     Py_XDECREF(result);
     Py_XDECREF(globals);
     PyErr_Clear();

@@ -170,8 +170,8 @@ static void forget_settings(Interpreter *self, int tool)
     entry->events_by_sys = false;
     codes_clear_tool(self, tool);
     (void)interpreter_tell(self, tool);
-    if (entry->name != NULL && !self->ended)
-        interpreter_clear(tool);
+    if (entry->name != NULL && !self->ended && !interpreter_clear(tool))
+        codes_enable(self); /* librmon cannot tell whose the disabled locations are: rather too many events */
 }
 
 static void forget_name(Interpreter *self, int tool)

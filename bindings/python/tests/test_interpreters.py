@@ -237,7 +237,6 @@ def test_disable_and_restart(script: Callable[..., None]) -> None:
     )
 
 
-@pytest.mark.xfail(reason="librmon clears an id as a whole: not yet done while another interpreter uses it")
 def test_freeing_ends_disables_where_another_uses_the_id(script: Callable[..., None]) -> None:
     script(
         """
