@@ -44,18 +44,8 @@ struct Wheel {
     python: Python,
 }
 
-/// The tests that take minutes: `cargo xtask test --python` runs them, one interpreter at a time.
-const LONG_TESTS: [&str; 6] = [
-    "test_example.py",
-    "test_interpreters.py",
-    "test_lifetime.py",
-    "test_run.py",
-    "test_threads.py",
-    "test_tools.py",
-];
-
-/// All steps for all interpreters; without `long`, what takes minutes is left out by name.
-pub fn all(steps: &mut Steps, pythons: &[Python], long: bool) {
+/// All steps for all interpreters.
+pub fn all(steps: &mut Steps, pythons: &[Python]) {
     let mut wheels = Vec::new();
     for python in pythons {
         let name = &python.name;
@@ -67,7 +57,7 @@ pub fn all(steps: &mut Steps, pythons: &[Python], long: bool) {
         });
         let step = format!("Python package: CPython {name}");
         match wheels.last().filter(|wheel| wheel.python.name == *name) {
-            Some(wheel) => drop(steps.run(&step, || tests(wheel, long))),
+            Some(wheel) => drop(steps.run(&step, || tests(wheel))),
             None if !built => steps.skip(&step, "its wheel does not build"),
             None => {}
         }
@@ -78,10 +68,6 @@ pub fn all(steps: &mut Steps, pythons: &[Python], long: bool) {
             steps.run("Python sdist", || sdist(wheel));
         }
         None => steps.skip("Python wheels and sdist", "there is no wheel"),
-    }
-    if !long {
-        let why = "they take minutes each: cargo xtask test --python PATH runs them";
-        steps.skip(&format!("Python package: {}", LONG_TESTS.join(", ")), why);
     }
 }
 
@@ -189,8 +175,8 @@ fn dynamic(binary: &Path, tag: &str) -> Result<Vec<String>> {
     Ok(text.lines().filter(|line| line.contains(&tag)).map(value).collect())
 }
 
-/// Installs the wheel and runs the tests with it.
-fn tests(wheel: &Wheel, long: bool) -> Result<Verdict> {
+/// Installs the wheel and runs the tests with it, on all cores: most of them start processes.
+fn tests(wheel: &Wheel) -> Result<Verdict> {
     let venv = pythons::venv(&wheel.python, "package")?;
     pythons::pip_install_once(&venv, &requirements()?)?;
     let path = wheel.path.to_str().context("the wheel's path is not UTF-8")?;
@@ -206,12 +192,9 @@ fn tests(wheel: &Wheel, long: bool) -> Result<Verdict> {
         bail!("the rmon that would be tested is {tested}");
     }
     let cmd = python().args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp"]);
-    let folder = sources().join("tests");
-    let left_out = LONG_TESTS.iter().filter(|_| !long);
-    let cmd = left_out.fold(cmd.arg(dir.join("tmp")).args(TEST_LIMITS), |cmd, name| {
-        cmd.arg("--ignore").arg(folder.join(name))
-    });
-    let cmd = cmd.arg(&folder);
+    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let cmd = cmd.arg(dir.join("tmp")).args(TEST_LIMITS).args(["-n", &workers.to_string()]);
+    let cmd = cmd.arg(sources().join("tests"));
     say(format!("$ {}", cmd.line()));
     let outcome = cmd.outcome(TIME_LIMIT)?;
     say(&outcome.text);

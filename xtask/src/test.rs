@@ -35,7 +35,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         if let Some(library) = build(&mut steps) {
             let pythons = [python];
             pytests::all(&mut steps, &library, &pythons, true)?;
-            package::all(&mut steps, &pythons, true);
+            package::all(&mut steps, &pythons);
         }
         return Ok(steps.finish());
     }
@@ -128,7 +128,7 @@ fn with_library(
     steps.run("what a static librmon needs", install::static_libs);
     steps.run("cargo-c's settings", install::cargo_c);
     pytests::all(steps, library, pythons, false)?;
-    package::all(steps, pythons, false);
+    package::all(steps, pythons);
     Ok(())
 }
 

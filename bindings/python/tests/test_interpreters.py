@@ -274,7 +274,8 @@ def test_disable_and_missing_are_the_interpreters(script: Callable[..., None]) -
 
 
 def test_create_and_destroy_in_a_loop(script: Callable[..., None]) -> None:
-    """It leaks no more than interpreters without rmon do."""
+    """It leaks no more than interpreters without rmon do. (CPython 3.13.0 loses the whole heap, two megabytes, of an
+    isolated one; what rmon had touched of that is lost with it.)"""
     script(
         """
         def resident():
@@ -312,7 +313,8 @@ def test_create_and_destroy_in_a_loop(script: Callable[..., None]) -> None:
         '''
         listen(1)
         without, together = growth(WITHOUT, 25), growth(WITH, 25)
-        assert together - without < 60_000, (without, together)
+        allowed = 60_000 if without < 1_000_000 else 200_000
+        assert together - without < allowed, (without, together)
         assert fire(1) == [("f", 1)]
         """
     )
