@@ -32,7 +32,8 @@ mod header {
     use std::path::{Path, PathBuf};
 
     /// Where the C API's types and functions stand. cbindgen follows the modules of `ffi` itself.
-    const SOURCES: [&str; 5] = ["ffi/mod.rs", "state.rs", "tool.rs", "code.rs", "host.rs"];
+    const SOURCES: [&str; 6] =
+        ["ffi/mod.rs", "state.rs", "tool.rs", "code.rs", "host.rs", "attach.rs"];
 
     /// Negative constants in parentheses, and no two empty lines in a row.
     fn tidied(text: &str) -> String {

@@ -1,14 +1,19 @@
 /* rmon_python.h: CPython's Monitoring C API for a Python extension, on CPython 3.9 to 3.15, by way of librmon.
  *
- * Include this file in place of Python.h, or before any other header that includes it, and link with librmon. Source
- * written to CPython's documentation of the Monitoring C API then reports its events to rmon's tools, on interpreters
- * that have no such API too:
+ * Include this file in place of Python.h, or before any other header that includes it. Source written to CPython's
+ * documentation of the Monitoring C API then reports its events to rmon's tools, on interpreters that have no such API
+ * too:
  *
  *     PyMonitoringState, PyMonitoring_EnterScope, PyMonitoring_ExitScope, PyMonitoring_Fire*Event,
  *     PY_MONITORING_EVENT_*, PY_MONITORING_IS_INSTRUMENTED_EVENT
  *
  * On 3.13 and newer these names are macros that hide CPython's own, so that the extension uses none of CPython's
- * PyMonitoring functions. It works with Py_LIMITED_API, too. rmon.h's own names are there as well.
+ * PyMonitoring functions. It works with Py_LIMITED_API, too. rmon.h's own names for emitters are there as well.
+ *
+ * Nothing needs to be linked or imported. The extension attaches lazily (see RMON_LAZY in rmon.h): its probes come alive
+ * when rmon is imported, by whomever, before or after the extension; without rmon they are disabled probes. With
+ * `#define RMON_LINK` before the include the extension is to be linked with librmon instead. (That is so, too, where
+ * there is no lazy attach, on systems without ELF, and if rmon.h was included before this file, after Python.h.)
  *
  * As CPython's functions, these need an attached thread state, return 0 or -1, and set a Python exception when they
  * return -1. Where they differ (README, "Differences from CPython"):
@@ -39,6 +44,13 @@
 #endif
 #include <Python.h>
 
+#if !defined(RMON_LINK) && !defined(RMON_LAZY) && !defined(RMON_H) && defined(__ELF__) \
+    && (defined(__GNUC__) || defined(__clang__))
+#define RMON_LAZY
+#endif
+#ifndef RMON_H
+#define RMON_PRIV_HOST RMON_HOST_PYTHON
+#endif
 #include "rmon.h"
 
 #ifdef __cplusplus
@@ -145,6 +157,7 @@ static inline void rmon_python_chain_raised(PyObject *raised)
 /* Sets the exception for a failed call, unless a callback has set one. */
 static inline void rmon_python_set_error(int status, int event)
 {
+    const char *name = rmon_event_name(event), *message = rmon_status_message(status);
     if (PyErr_Occurred())
         return;
     switch (status) {
@@ -155,13 +168,13 @@ static inline void rmon_python_set_error(int status, int event)
         PyErr_Format(PyExc_ValueError, "invalid event %d", event);
         break;
     case RMON_ERR_CANNOT_DISABLE:
-        PyErr_Format(PyExc_ValueError, "Cannot disable %s events. Callback removed.", rmon_event_name(event));
+        PyErr_Format(PyExc_ValueError, "Cannot disable %s events. Callback removed.", name != NULL ? name : "these");
         break;
     case RMON_ERR_NO_MEMORY:
         PyErr_NoMemory();
         break;
     default:
-        PyErr_SetString(PyExc_RuntimeError, rmon_status_message(status));
+        PyErr_SetString(PyExc_RuntimeError, message != NULL ? message : "rmon was detached during the call");
     }
 }
 
@@ -269,7 +282,8 @@ static inline void *rmon_python_current_exception(void *user_data)
 /* Whether a code is that of the fire that is under way on this thread, and therefore an object. */
 static inline int rmon_python_is_fired(void *code)
 {
-    const rmon_python_fire *fire = (const rmon_python_fire *)*rmon_host_note();
+    void **note = rmon_host_note();
+    const rmon_python_fire *fire = note != NULL ? (const rmon_python_fire *)*note : NULL;
     return code != NULL && fire != NULL && (void *)fire->code == code;
 }
 
@@ -392,9 +406,15 @@ static inline int rmon_python_call(int event, rmon_state *state, void *code, int
 static inline int rmon_python_deliver(int event, rmon_state *state, PyObject *code, int32_t offset, PyObject *object,
                                       PyObject *arg0, int32_t number, PyObject *raised, PyThreadState *thread)
 {
-    void **note = rmon_host_note(), *outer = *note;
+    void **note = rmon_host_note(), *outer;
     rmon_python_fire fire;
     int status;
+    if (note == NULL) { /* detached since the scope was entered */
+        if (raised != NULL)
+            rmon_python_put_raised(raised);
+        return 0;
+    }
+    outer = *note;
     fire.struct_size = sizeof fire;
     fire.count = 0;
     fire.code = code;

@@ -38,6 +38,8 @@ mod status;
 #[cfg(not(loom))]
 mod api;
 #[cfg(not(loom))]
+mod attach;
+#[cfg(not(loom))]
 mod code;
 #[cfg(not(loom))]
 mod dispatch;

@@ -23,26 +23,27 @@ def c_modules(include, link):
     strict = ["-O1", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
     strict += ["-isystem", sysconfig.get_path("include")]
 
-    def module(name, source, macros=(), link=link):
+    def module(name, source, macros=(), **link):
         macros = [("MODULE", name), *macros]
         sources = [name + ".c"]
         return source, Extension(name, sources, include_dirs=[include], define_macros=macros, extra_compile_args=strict, **link)
 
-    yield module("listener", "listener.c")
+    yield module("listener", "listener.c", **link)
     yield module("emitter", "emitter.c")
-    yield module("emitter_disabled", "emitter.c", [("RMON_DISABLED", None)], link={})
+    yield module("emitter_linked", "emitter.c", [("RMON_LINK", None)], **link)
+    yield module("emitter_disabled", "emitter.c", [("RMON_DISABLED", None)])
     if HAS_LIMITED_API:
         yield module("emitter_limited", "emitter.c", [("Py_LIMITED_API", "0x03090000")])
 
 
-def cython_modules(include, link):
+def cython_modules(include):
     """(source text, extension) for each Cython module: instrumented from the inside, or from the outside, by flags."""
     with open(os.path.join(HERE, "sample.pyx"), encoding="utf-8") as file:
         inside = file.read()
     outside = inside.replace('cdef extern from "rmon_python.h"', "if True")
     quiet = ["-O1", "-w"]
     flags = quiet + ["-include", "rmon_python.h"]
-    common = dict(include_dirs=[include], **link)
+    common = dict(include_dirs=[include])
     yield inside, Extension("inside", ["inside.pyx"], extra_compile_args=quiet, **common)
     yield outside, Extension("outside", ["outside.pyx"], extra_compile_args=flags, **common)
     yield outside, Extension("outside_cpp", ["outside_cpp.pyx"], extra_compile_args=flags, language="c++", **common)
@@ -56,7 +57,7 @@ def main():
     for source, extension in c_modules(include, link):
         shutil.copy(os.path.join(HERE, source), extension.sources[0])
         extensions.append(extension)
-    for text, extension in cython_modules(include, link):
+    for text, extension in cython_modules(include):
         with open(extension.sources[0], "w", encoding="utf-8") as file:
             file.write(text)
         extensions += cythonize([extension], quiet=True)

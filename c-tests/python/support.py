@@ -6,6 +6,7 @@ import importlib
 import unittest
 
 import emitter
+import emitter_linked
 import listener
 
 EVENTS = emitter.EVENTS
@@ -18,8 +19,8 @@ TARGET_EVENTS = ("JUMP", "BRANCH", "BRANCH_LEFT", "BRANCH_RIGHT")
 FIRED = tuple(name for name in EVENTS if name != "INSTRUCTION")
 LOCAL = tuple(name for name in FIRED if EVENTS[name] in emitter.LOCAL)
 
-# With the whole API, and with the limited one if the interpreter has it.
-EMITTERS = [emitter]
+# Attached lazily, linked, and with the limited API if the interpreter has it.
+EMITTERS = [emitter, emitter_linked]
 try:
     EMITTERS.append(importlib.import_module("emitter_limited"))
 except ImportError:

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::CodeLike;
 use crate::event::{Event, EventSet};
+use crate::ffi::attach::find_emitters;
 use crate::registry;
 use crate::status::{Error, Result};
 use crate::tool::{CONTINUE, Candidate, DISABLE, FiredEvent, ToolId};
@@ -64,6 +65,7 @@ impl Tool {
     pub fn claim(id: ToolId, name: &str) -> Result<Tool> {
         let name = CString::new(name).map_err(|_| Error::InvalidName)?;
         registry::use_tool_id(id, &name)?;
+        find_emitters();
         Ok(Tool(id))
     }
 

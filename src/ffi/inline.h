@@ -85,6 +85,303 @@ int rmon_fire_target_object_slow(rmon_state *state, void *code, int32_t offset, 
  */
 extern uint64_t rmon_current_version;
 
+/*
+ * Lazy attach. With `#define RMON_LAZY` before the include, an emitter uses no symbol of librmon and
+ * need not be linked with it: its probes sleep until librmon is in the process, whoever brings it
+ * there, before the emitter or after it. A probe that sleeps costs what a disabled one costs. All that
+ * this header has for emitters works so: scopes and fires, the PyMonitoring names, rmon_code_new,
+ * rmon_code_retain, rmon_code_release, rmon_code_forget, rmon_set_host, rmon_host_note,
+ * rmon_event_name, rmon_status_message, rmon_version and rmon_version_number. In an emitter that
+ * sleeps they do nothing and return RMON_OK, 0 or NULL: as long as a code is NULL, try to make it again
+ * when an event of it is to be fired. The functions for tools need the library linked, as ever.
+ *
+ * With the first of these calls the emitter looks for librmon in what the program has loaded; if it
+ * is not there and the environment variable RMON_LIBRARY names a file, it loads that (but not in a
+ * program with privileges that its user has not, e.g. a set-user-id one). librmon in turn looks for
+ * emitters when a tool claims an id. What is found and cannot be used is said on standard error, once,
+ * and the program goes on unmonitored.
+ *
+ * This needs an ELF system, and gcc or clang.
+ */
+#if defined(RMON_LAZY) && !defined(RMON_DISABLED)
+
+#if !defined(__ELF__) || !(defined(__GNUC__) || defined(__clang__))
+#error "RMON_LAZY needs an ELF system, and gcc or clang; elsewhere, link with librmon"
+#endif
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef __linux__
+#include <sys/auxv.h>
+#else
+#include <unistd.h>
+#endif
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef RMON_PRIV_HOST
+#define RMON_PRIV_HOST RMON_HOST_NONE
+#endif
+#define RMON_PRIV_TOLD (UINT32_C(1) << 8) /* in a slot's flags: a message has been printed */
+#define RMON_PRIV_LOAD_POINTER(place) __atomic_load_n((place), __ATOMIC_ACQUIRE)
+
+/* Marks what this is linked into as having slots; `readelf -n` shows it. */
+__attribute__((used, aligned(4), section(".note.rmon")))
+static const struct rmon_priv_note {
+    uint32_t owner_size, size, type;
+    char owner[8];
+    uint32_t abi_version, version_number;
+} rmon_priv_note = {5, 8, 1, {'r', 'm', 'o', 'n', 0, 0, 0, 0}, RMON_ABI_VERSION, RMON_VERSION_NUMBER};
+
+/* What scopes compare with before the library has been looked for, which no scope has, and after. */
+static const uint64_t rmon_priv_unknown = UINT64_MAX;
+static const uint64_t rmon_priv_asleep = 0;
+
+__attribute__((used))
+static rmon_slot rmon_priv_slot = {
+    {RMON_MAGIC, RMON_SLOT_MAGIC}, &rmon_priv_slot, sizeof(rmon_slot), RMON_ABI_VERSION,
+    sizeof(rmon_table), RMON_PRIV_HOST, &rmon_priv_unknown, NULL,
+};
+
+/* Whether a message is still to be printed; the next time it is not. */
+static inline int rmon_priv_tell(void)
+{
+    return (__atomic_fetch_or(&rmon_priv_slot.flags, RMON_PRIV_TOLD, __ATOMIC_RELAXED)
+            & RMON_PRIV_TOLD) == 0;
+}
+
+/* Loads what RMON_LIBRARY names; NULL if that is nothing, or cannot be loaded. */
+__attribute__((cold, noinline, unused))
+static void *rmon_priv_load_named(void)
+{
+    const char *path;
+    void *library;
+#ifdef __linux__
+    if (getauxval(AT_SECURE) != 0)
+        return NULL;
+#else
+    if (geteuid() != getuid() || getegid() != getgid())
+        return NULL;
+#endif
+    path = getenv("RMON_LIBRARY");
+    if (path == NULL || path[0] == '\0')
+        return NULL;
+    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        const char *why = dlerror();
+        if (rmon_priv_tell())
+            fprintf(stderr, "rmon: RMON_LIBRARY cannot be loaded: %s; no events will be seen\n",
+                    why != NULL ? why : path);
+    } else if (dlsym(library, "rmon_attach_slot") == NULL) {
+        if (rmon_priv_tell())
+            fprintf(stderr, "rmon: RMON_LIBRARY is %s, which is not librmon; no events will be seen\n",
+                    path);
+        library = NULL; /* left loaded: it may have begun things */
+    }
+    return library;
+}
+
+/* Looks for the library and hands it the slot. Doing that twice, or in two threads at once, does no
+ * harm. */
+__attribute__((cold, noinline, unused))
+static void rmon_priv_look_for_library(void)
+{
+    static const char soname[] = "librmon.so.0"; /* RMON_ABI_VERSION */
+    const uint64_t *unknown = &rmon_priv_unknown;
+    int (*attach_slot)(rmon_slot *) = NULL;
+    void *library = dlopen(NULL, RTLD_LAZY), *symbol = NULL;
+    if (library != NULL) {
+        symbol = dlsym(library, "rmon_attach_slot");
+        dlclose(library);
+    }
+    if (symbol == NULL) {
+        library = dlopen(soname, RTLD_LAZY | RTLD_NOLOAD);
+        if (library == NULL)
+            library = rmon_priv_load_named();
+        if (library != NULL)
+            symbol = dlsym(library, "rmon_attach_slot");
+    }
+    if (symbol != NULL) {
+        memcpy(&attach_slot, &symbol, sizeof attach_slot);
+        (void)attach_slot(&rmon_priv_slot);
+    }
+    /* Unless it is attached now, it sleeps until the library comes and finds it. */
+    (void)__atomic_compare_exchange_n(&rmon_priv_slot.version, &unknown, &rmon_priv_asleep, 0,
+                                      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* The table that the slot points to, if it is one that this header knows how to use, else NULL. */
+static inline const rmon_table *rmon_priv_table(void)
+{
+    const rmon_table *table = RMON_PRIV_LOAD_POINTER(&rmon_priv_slot.table);
+    if (table == NULL || (table->magic == RMON_MAGIC && table->abi_version == RMON_ABI_VERSION
+                          && table->struct_size >= sizeof(rmon_table)))
+        return table;
+    if (rmon_priv_tell())
+        fprintf(stderr, "rmon: an emitter was attached to what is not a fitting librmon; "
+                        "its events will not be seen\n");
+    return NULL;
+}
+
+/* The same, after looking for the library, if that has not been done. */
+static inline const rmon_table *rmon_priv_find_table(void)
+{
+    if (RMON_PRIV_LOAD_POINTER(&rmon_priv_slot.version) == &rmon_priv_unknown)
+        rmon_priv_look_for_library();
+    return rmon_priv_table();
+}
+
+__attribute__((cold, noinline, unused))
+static int rmon_priv_enter_scope(rmon_state *states, uint64_t *version, const uint8_t *event_types,
+                                 ptrdiff_t length)
+{
+    const rmon_table *table = rmon_priv_find_table();
+    if (table == NULL && __atomic_load_n(version, __ATOMIC_ACQUIRE) != 0) {
+        /* It was awake when the scope was last entered. */
+        ptrdiff_t index;
+        for (index = 0; index < length; index++)
+            __atomic_store_n(&states[index].active, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(version, 0, __ATOMIC_RELEASE);
+        /* Another thread may have been woken meanwhile, and have filled the same states before. */
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        table = rmon_priv_table();
+    }
+    return table != NULL ? table->enter_scope(states, version, event_types, length) : RMON_OK;
+}
+
+/* The fires, by way of the slot. (An active state was filled by a table that was looked at.) */
+#define RMON_PRIV_LAZY_FIRE_OF(name, parameters, arguments)                                   \
+    static inline int rmon_priv_lazy_##name parameters                                             \
+    {                                                                                         \
+        const rmon_table *table = RMON_PRIV_LOAD_POINTER(&rmon_priv_slot.table);              \
+        return RMON_PRIV_UNLIKELY(table == NULL) ? RMON_OK : table->name arguments;           \
+    }
+#define RMON_PRIV_LAZY_FIRE(name)                                                             \
+    RMON_PRIV_LAZY_FIRE_OF(name, (rmon_state *state, void *code, int32_t offset),             \
+                           (state, code, offset))
+#define RMON_PRIV_LAZY_FIRE_WITH(name, type)                                                  \
+    RMON_PRIV_LAZY_FIRE_OF(name, (rmon_state *state, void *code, int32_t offset, type more),  \
+                           (state, code, offset, more))
+#define RMON_PRIV_LAZY_FIRE_CALL(name)                                                        \
+    RMON_PRIV_LAZY_FIRE_OF(                                                                   \
+        name, (rmon_state *state, void *code, int32_t offset, void *callable, void *arg0),    \
+        (state, code, offset, callable, arg0))
+
+RMON_PRIV_LAZY_FIRE(fire_py_start)
+RMON_PRIV_LAZY_FIRE(fire_py_resume)
+RMON_PRIV_LAZY_FIRE_WITH(fire_py_return, void *)
+RMON_PRIV_LAZY_FIRE_WITH(fire_py_yield, void *)
+RMON_PRIV_LAZY_FIRE_CALL(fire_call)
+RMON_PRIV_LAZY_FIRE_WITH(fire_line, int32_t)
+RMON_PRIV_LAZY_FIRE(fire_instruction)
+RMON_PRIV_LAZY_FIRE_WITH(fire_jump, int32_t)
+RMON_PRIV_LAZY_FIRE_WITH(fire_branch_left, int32_t)
+RMON_PRIV_LAZY_FIRE_WITH(fire_branch_right, int32_t)
+RMON_PRIV_LAZY_FIRE_WITH(fire_branch, int32_t)
+RMON_PRIV_LAZY_FIRE_CALL(fire_c_return)
+RMON_PRIV_LAZY_FIRE_CALL(fire_c_raise)
+RMON_PRIV_LAZY_FIRE_WITH(fire_stop_iteration, void *)
+RMON_PRIV_LAZY_FIRE_WITH(fire_py_throw, void *)
+RMON_PRIV_LAZY_FIRE_WITH(fire_raise, void *)
+RMON_PRIV_LAZY_FIRE_WITH(fire_reraise, void *)
+RMON_PRIV_LAZY_FIRE_WITH(fire_exception_handled, void *)
+RMON_PRIV_LAZY_FIRE_WITH(fire_py_unwind, void *)
+RMON_PRIV_LAZY_FIRE_OF(fire_target_object,
+                       (rmon_state *state, void *code, int32_t offset, int event, void *target),
+                       (state, code, offset, event, target))
+RMON_PRIV_LAZY_FIRE_WITH(fire_current_exception, int)
+RMON_PRIV_LAZY_FIRE_WITH(fire_last_call, int)
+
+/* The other functions, which may be called before the first scope. */
+#define RMON_PRIV_LAZY(result, name, parameters, arguments, otherwise)                        \
+    static inline result rmon_priv_lazy_##name parameters                                          \
+    {                                                                                         \
+        const rmon_table *table = rmon_priv_find_table();                                     \
+        return table != NULL ? table->name arguments : (otherwise);                           \
+    }
+
+RMON_PRIV_LAZY(void *, code_new, (const rmon_code_info *info), (info), NULL)
+static inline void rmon_priv_lazy_code_retain(void *code)
+{
+    const rmon_table *table = rmon_priv_find_table();
+    if (table != NULL)
+        table->code_retain(code);
+}
+static inline void rmon_priv_lazy_code_release(void *code)
+{
+    const rmon_table *table = rmon_priv_find_table();
+    if (table != NULL)
+        table->code_release(code);
+}
+RMON_PRIV_LAZY(int, code_forget, (void *code), (code), RMON_OK)
+RMON_PRIV_LAZY(int, set_host, (const rmon_host *host), (host), RMON_OK)
+static inline void **rmon_priv_lazy_host_note(void) /* only a fire leaves notes, so it is as they are */
+{
+    const rmon_table *table = RMON_PRIV_LOAD_POINTER(&rmon_priv_slot.table);
+    return RMON_PRIV_UNLIKELY(table == NULL) ? NULL : table->host_note();
+}
+RMON_PRIV_LAZY(const char *, event_name, (int event), (event), NULL)
+RMON_PRIV_LAZY(const char *, status_message, (int status), (status), NULL)
+RMON_PRIV_LAZY(uint32_t, version_number, (void), (), 0)
+RMON_PRIV_LAZY(const char *, version, (void), (), NULL)
+
+#define rmon_enter_scope_slow rmon_priv_enter_scope
+#define rmon_fire_py_start_slow rmon_priv_lazy_fire_py_start
+#define rmon_fire_py_resume_slow rmon_priv_lazy_fire_py_resume
+#define rmon_fire_py_return_slow rmon_priv_lazy_fire_py_return
+#define rmon_fire_py_yield_slow rmon_priv_lazy_fire_py_yield
+#define rmon_fire_call_slow rmon_priv_lazy_fire_call
+#define rmon_fire_line_slow rmon_priv_lazy_fire_line
+#define rmon_fire_instruction_slow rmon_priv_lazy_fire_instruction
+#define rmon_fire_jump_slow rmon_priv_lazy_fire_jump
+#define rmon_fire_branch_left_slow rmon_priv_lazy_fire_branch_left
+#define rmon_fire_branch_right_slow rmon_priv_lazy_fire_branch_right
+#define rmon_fire_branch_slow rmon_priv_lazy_fire_branch
+#define rmon_fire_c_return_slow rmon_priv_lazy_fire_c_return
+#define rmon_fire_c_raise_slow rmon_priv_lazy_fire_c_raise
+#define rmon_fire_stop_iteration_slow rmon_priv_lazy_fire_stop_iteration
+#define rmon_fire_py_throw_slow rmon_priv_lazy_fire_py_throw
+#define rmon_fire_raise_slow rmon_priv_lazy_fire_raise
+#define rmon_fire_reraise_slow rmon_priv_lazy_fire_reraise
+#define rmon_fire_exception_handled_slow rmon_priv_lazy_fire_exception_handled
+#define rmon_fire_py_unwind_slow rmon_priv_lazy_fire_py_unwind
+#define rmon_fire_target_object_slow rmon_priv_lazy_fire_target_object
+#define rmon_fire_current_exception_slow rmon_priv_lazy_fire_current_exception
+#define rmon_fire_last_call_slow rmon_priv_lazy_fire_last_call
+#define rmon_code_new rmon_priv_lazy_code_new
+#define rmon_code_retain rmon_priv_lazy_code_retain
+#define rmon_code_release rmon_priv_lazy_code_release
+#define rmon_code_forget rmon_priv_lazy_code_forget
+#define rmon_set_host rmon_priv_lazy_set_host
+#define rmon_host_note rmon_priv_lazy_host_note
+#define rmon_event_name rmon_priv_lazy_event_name
+#define rmon_status_message rmon_priv_lazy_status_message
+#define rmon_version_number rmon_priv_lazy_version_number
+#define rmon_version rmon_priv_lazy_version
+#define RMON_PRIV_CURRENT_VERSION RMON_PRIV_LOAD_POINTER(&rmon_priv_slot.version)
+
+#else /* linked, or compiled away */
+#define RMON_PRIV_CURRENT_VERSION (&rmon_current_version)
+#ifdef RMON_LAZY
+#define rmon_code_new(info) ((void)(info), (void *)NULL)
+#define rmon_code_retain(code) ((void)(code))
+#define rmon_code_release(code) ((void)(code))
+#define rmon_code_forget(code) ((void)(code), RMON_OK)
+#define rmon_set_host(host) ((void)(host), RMON_OK)
+#define rmon_host_note() ((void **)NULL)
+#define rmon_event_name(event) ((void)(event), (const char *)NULL)
+#define rmon_status_message(status) ((void)(status), (const char *)NULL)
+#define rmon_version_number() UINT32_C(0)
+#define rmon_version() ((const char *)NULL)
+#endif
+#endif /* RMON_LAZY */
+
 /**
  * Enters a code scope: brings the states of its events up to date with what tools listen to.
  *
@@ -109,7 +406,7 @@ static inline int rmon_enter_scope(rmon_state *states, uint64_t *version, const 
     return RMON_OK;
 #else
     if (RMON_PRIV_UNLIKELY(RMON_PRIV_LOAD_VERSION(version) !=
-                           RMON_PRIV_LOAD_VERSION(&rmon_current_version)) ||
+                           RMON_PRIV_LOAD_VERSION(RMON_PRIV_CURRENT_VERSION)) ||
         RMON_PRIV_UNLIKELY(length < 0)) /* a constant length costs nothing here */
         return rmon_enter_scope_slow(states, version, event_types, length);
     return RMON_OK;

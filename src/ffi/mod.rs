@@ -4,6 +4,7 @@
 //! [`contained`](crate::status::contained), so that a panic becomes a status; the functions that fire
 //! cannot panic.
 
+pub mod attach;
 pub mod code;
 pub mod emit;
 pub mod pymonitoring;

@@ -4,6 +4,7 @@
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 
+use super::attach::find_emitters;
 use super::{event_set, not_null, status};
 use crate::event::{Event, EventSet};
 use crate::registry;
@@ -40,7 +41,9 @@ pub unsafe extern "C" fn rmon_use_tool_id(tool_id: c_int, name: *const c_char) -
         let name = not_null(name.cast_mut())?;
         let tool = ToolId::new(tool_id)?;
         // SAFETY: not NULL, so a string by the caller's promise.
-        registry::use_tool_id(tool, unsafe { CStr::from_ptr(name) })
+        registry::use_tool_id(tool, unsafe { CStr::from_ptr(name) })?;
+        find_emitters();
+        Ok(())
     })
 }
 

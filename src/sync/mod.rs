@@ -12,6 +12,7 @@
 //! - [`lock`]: the writer's locks.
 //! - [`thread`]: the thread-local record, and the list of all of them.
 //! - [`published`]: a pointer to something that is never freed.
+//! - [`follow`]: a switch that others are set by.
 //! - [`reclaim`]: what runs once no reader can be inside any more; waiting; fork.
 //!
 //! The first three are plain types over [`prim`], so that loom can run them (`--cfg loom`).
@@ -25,6 +26,8 @@ pub mod word;
 
 #[cfg(not(loom))]
 pub mod barrier;
+#[cfg(not(loom))]
+pub mod follow;
 #[cfg(not(loom))]
 pub mod lock;
 #[cfg(not(loom))]

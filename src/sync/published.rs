@@ -4,7 +4,7 @@ use core::ptr::{from_ref, null_mut};
 
 use super::prim::{
     AtomicPtr,
-    Ordering::{Acquire, Release},
+    Ordering::{Acquire, Relaxed, Release},
 };
 
 /// See the module.
@@ -37,6 +37,28 @@ impl<T: Sync> Published<T> {
         // Release: pairs with the Acquire in `get`, so that the value is seen whole.
         self.0.store(from_ref(value).cast_mut(), Release);
     }
+}
+
+/// The same for a pointer in memory that is somebody else's, who loads it with Acquire.
+///
+/// # Safety
+/// `place` is aligned, valid for writes, and accessed by atomic operations only.
+#[cfg(not(loom))]
+pub unsafe fn publish_at<T>(place: *mut *const T, value: *const T) {
+    // SAFETY: the caller's promise; a pointer to const has the layout of one to mut.
+    let place = unsafe { AtomicPtr::from_ptr(place.cast::<*mut T>()) };
+    // Release: what the value points to is seen whole.
+    place.store(value.cast_mut(), Release);
+}
+
+/// Sets bits in a word that is somebody else's; what it was.
+///
+/// # Safety
+/// As for [`publish_at`].
+#[cfg(not(loom))]
+pub unsafe fn mark_at(place: *mut u32, bits: u32) -> u32 {
+    // SAFETY: the caller's promise. Relaxed: nothing goes with it.
+    unsafe { super::prim::AtomicU32::from_ptr(place) }.fetch_or(bits, Relaxed)
 }
 
 impl<T: Sync> Default for Published<T> {

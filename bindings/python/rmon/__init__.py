@@ -3,6 +3,7 @@
     rmon.monitoring          sys.monitoring's functions, for native code and (from CPython 3.12 on) Python code
     rmon.install()           tools that use sys.monitoring itself see native code, until rmon.uninstall()
     rmon.CodeLike, Scope     emitters in Python: template engines, interpreters
+    rmon.detach()            extensions cost what they cost without rmon, until rmon.attach()
     rmon.testing             the functions of CPython's _testcapi that fire events
     rmon.get_include() ...   for building extensions; so does `python -m rmon config`
 """
@@ -10,13 +11,15 @@
 import os as _os
 
 from rmon import monitoring, testing
-from rmon._rmon import CodeLike, Scope, forget, install, uninstall
+from rmon._rmon import CodeLike, Scope, attach, detach, forget, install, uninstall
 from rmon._version import version as __version__
 
 __all__ = [
     "CodeLike",
     "Scope",
     "__version__",
+    "attach",
+    "detach",
     "forget",
     "get_include",
     "get_libraries",

@@ -405,10 +405,28 @@ static void close_to_visitors(void)
 
 static const char CAPSULE[] = "rmon._rmon.interpreter";
 
+/* How many interpreters are attached. Under the lock. */
+static int attached_count;
+
+void interpreter_attach(Interpreter *self, bool attached)
+{
+    lock();
+    if (self->attached != attached) {
+        self->attached = attached;
+        attached_count += attached ? 1 : -1;
+    }
+    if (attached) /* also when it is already: what has been loaded meanwhile is found */
+        (void)rmon_attach(RMON_HOST_PYTHON);
+    else if (attached_count == 0)
+        (void)rmon_detach(RMON_HOST_PYTHON);
+    unlock();
+}
+
 /* Takes everything back that this interpreter has told librmon. */
 static void end(Interpreter *self)
 {
     int tool;
+    interpreter_attach(self, false);
     lock();
     self->ended = true;
     unlock();
@@ -568,6 +586,7 @@ int interpreter_init(rmon_callback deliver)
         release(self);
         return -1;
     }
+    interpreter_attach(self, true);
     status = PyDict_SetItemString(dictionary, CAPSULE, capsule);
     Py_DECREF(capsule); /* if it is not in the dictionary, this releases the struct */
     return status;

@@ -14,6 +14,28 @@ static PyObject *forget(PyObject *module, PyObject *code)
     Py_RETURN_NONE;
 }
 
+static PyObject *set_attached(bool attached)
+{
+    Interpreter *self = interpreter_current();
+    if (self != NULL && !self->ended)
+        interpreter_attach(self, attached);
+    Py_RETURN_NONE;
+}
+
+static PyObject *attach(PyObject *module, PyObject *nothing)
+{
+    (void)module;
+    (void)nothing;
+    return set_attached(true);
+}
+
+static PyObject *detach(PyObject *module, PyObject *nothing)
+{
+    (void)module;
+    (void)nothing;
+    return set_attached(false);
+}
+
 /* Called by atexit: callbacks end before the interpreter does. */
 static PyObject *end(PyObject *module, PyObject *nothing)
 {
@@ -30,6 +52,14 @@ static PyMethodDef functions[] = {
     {"forget", forget, METH_O,
      "forget($module, code, /)\n--\n\n"
      "Drop the local events and disabled locations of a code that cannot be weakly referenced, before it dies."},
+    {"attach", attach, METH_NOARGS,
+     "attach($module, /)\n--\n\n"
+     "Wake the extensions that report events to rmon. Importing rmon does so; this undoes detach(), and finds what has "
+     "been loaded since."},
+    {"detach", detach, METH_NOARGS,
+     "detach($module, /)\n--\n\n"
+     "Put the extensions that report events to rmon to sleep, until attach(): they cost what they cost without rmon. "
+     "They are the process's, so they sleep once every interpreter that has imported rmon has detached."},
     {"_end", end, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -19,6 +19,7 @@
 #ifndef RMON_MODULE_H
 #define RMON_MODULE_H
 
+#define RMON_LINK /* what others attach to lazily is linked in here */
 #include "rmon_python.h"
 
 #include <limits.h>
@@ -167,6 +168,7 @@ typedef struct Interpreter {
     int installed;              /* how often */
     unsigned long long debuggers; /* a bit for each of the last installations: look-alikes reach debuggers, too */
     bool ended;                 /* nothing is delivered any more */
+    bool attached;              /* extensions are to be awake */
     PyObject *native[FUNCTIONS];   /* owned: the interpreter's functions; NULL: it has none of this name */
     PyObject *below[FUNCTIONS];    /* owned: what install() found in their places */
     PyObject *wrappers[FUNCTIONS]; /* owned: what install() puts into their places */
@@ -180,6 +182,9 @@ typedef struct Interpreter {
 int interpreter_init(rmon_callback deliver);
 /* The end of the current interpreter's deliveries. */
 void interpreter_end(void);
+/* Wakes the extensions that attach lazily, or says that this interpreter needs them no longer. They are the process's:
+ * they sleep when no interpreter needs them. */
+void interpreter_attach(Interpreter *self, bool attached);
 
 /* Where a callback finds, without searching, whom to call: its user data. For BRANCH, and where several interpreters
  * share a tool id, it has to search: the key is NULL. */

@@ -83,7 +83,7 @@ def load(path: Path, name: str) -> ModuleType:
 
 
 def compile_extension(
-    source: Path, name: str, cplusplus: bool = False, flags: Iterable[str] = (), link: bool = True
+    source: Path, name: str, cplusplus: bool = False, flags: Iterable[str] = (), link: bool = False
 ) -> Path:
     """Compiles a C (or C++) file to an extension module beside it, with rmon's headers, and (unless `link` is false)
     linked with librmon. Returns the module's file."""
@@ -126,11 +126,12 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
 
 @pytest.fixture(scope="session")
 def build_c_extension(builder: Builder) -> Callable[..., Any]:
-    """build_c_extension(source, name, *, cplusplus=False, flags=(), link=True, imported=True)
+    """build_c_extension(source, name, *, cplusplus=False, flags=(), link=False, imported=True)
 
     Compiles C source text to an extension module called `name` against the installed rmon and imports it. `flags` are
-    further ones for the compiler; `link=False` leaves librmon out of the link; `imported=False` returns the module's
-    path in place of the module, for another process."""
+    further ones for the compiler; `link=True` links with librmon, which rmon.h
+    alone and the functions for tools need; `imported=False` returns the module's path in place of the module, for
+    another process."""
 
     def build(
         source: str,
@@ -138,7 +139,7 @@ def build_c_extension(builder: Builder) -> Callable[..., Any]:
         *,
         cplusplus: bool = False,
         flags: Sequence[str] = (),
-        link: bool = True,
+        link: bool = False,
         imported: bool = True,
     ) -> Any:
         def make(folder: Path) -> Any:
@@ -154,7 +155,7 @@ def build_c_extension(builder: Builder) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def build_cython(builder: Builder) -> Callable[..., Any]:
-    """build_cython(source, name, *, outside=False, cplusplus=False, directives={}, flags=(), link=True, imported=True)
+    """build_cython(source, name, *, outside=False, cplusplus=False, directives={}, flags=(), link=False, imported=True)
 
     Compiles Cython source text to an extension module called `name` against the installed rmon and imports it. The
     module fires into rmon if it says
@@ -174,7 +175,7 @@ def build_cython(builder: Builder) -> Callable[..., Any]:
         cplusplus: bool = False,
         directives: Mapping[str, Any] = MappingProxyType({}),
         flags: Sequence[str] = (),
-        link: bool = True,
+        link: bool = False,
         imported: bool = True,
     ) -> Any:
         def make(folder: Path) -> Any:

@@ -422,7 +422,7 @@ def test_an_emitter_in_an_interpreter_without_rmon(
         pytest.skip("ctypes cannot be imported there")
     from test_threads import EMITTERS
 
-    library = build_c_extension(EMITTERS, "emitters_in_c", flags=["-pthread"], imported=False)
+    library = build_c_extension(EMITTERS, "emitters_in_c", flags=["-pthread"], link=True, imported=False)
     script(
         f"""
         listen()
@@ -455,7 +455,7 @@ def test_foreign_threads_fire_while_interpreters_come_and_go(
     """Their events are main's; no other interpreter gets them, and none is in use when it is gone."""
     from test_threads import EMITTERS
 
-    library = build_c_extension(EMITTERS, "emitters_in_c", flags=["-pthread"], imported=False)
+    library = build_c_extension(EMITTERS, "emitters_in_c", flags=["-pthread"], link=True, imported=False)
     script(
         f"""
         import ctypes
@@ -500,7 +500,7 @@ def test_rmon_in_another_interpreter_only(
     """Events of threads that belong to no interpreter are main's, and main does not know rmon."""
     from test_threads import EMITTERS
 
-    library = build_c_extension(EMITTERS, "emitters_in_c", flags=["-pthread"], imported=False)
+    library = build_c_extension(EMITTERS, "emitters_in_c", flags=["-pthread"], link=True, imported=False)
     inside = PRELUDE.format(config="isolated").split("exec(INSIDE)")[0]
     script = f"""
         import ctypes

@@ -552,7 +552,7 @@ int finish_after_python(void)
 
 @pytest.fixture(scope="session")
 def firing(build_c_extension: Callable[..., Any]) -> str:
-    path = build_c_extension(FIRING, "firing_at_the_end", flags=["-pthread", "-D_GNU_SOURCE"], imported=False)
+    path = build_c_extension(FIRING, "firing_at_the_end", flags=["-pthread", "-D_GNU_SOURCE"], link=True, imported=False)
     return str(path)
 
 

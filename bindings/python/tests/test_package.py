@@ -99,7 +99,7 @@ PyMODINIT_FUNC JOIN(PyInit_, NAME)(void)
 
 
 def emitter(build_c_extension, name):
-    return build_c_extension(EMITTER, name, flags=[f"-DNAME={name}"])
+    return build_c_extension(EMITTER, name, flags=[f"-DNAME={name}"], link=True)
 
 
 def config(run_python, *options):
@@ -328,8 +328,7 @@ import rmon
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-link = {"library_dirs": [rmon.get_library_dir()], "libraries": rmon.get_libraries()}
-extension = Extension("made_by_setuptools", ["made_by_setuptools.pyx"], include_dirs=[rmon.get_include()], **link)
+extension = Extension("made_by_setuptools", ["made_by_setuptools.pyx"], include_dirs=[rmon.get_include()])
 setup(name="x", ext_modules=cythonize([extension], language_level=3))
 """
 
@@ -338,7 +337,6 @@ def test_setuptools_builds_with_it(run_python, tmp_path):
     (tmp_path / "setup.py").write_text(SETUP)
     (tmp_path / "made_by_setuptools.pyx").write_text(CIMPORTS)
     run_python("setup.py", "-q", "build_ext", "--inplace")
-    # Not linked with a run-time path: the library is the one that rmon has loaded.
     code = "import rmon, made_by_setuptools; print(made_by_setuptools.version())"
     assert run_python("-c", code).stdout.strip() == rmon.__version__
 
@@ -375,7 +373,7 @@ def test_the_process_has_one_librmon(build_c_extension):
 
 
 def test_the_order_of_loading_does_not_matter(build_c_extension, run_python):
-    path = build_c_extension(EMITTER, "emitter_first", flags=["-DNAME=emitter_first"], imported=False)
+    path = build_c_extension(EMITTER, "emitter_first", flags=["-DNAME=emitter_first"], link=True, imported=False)
     code = """
 import emitter_first
 import rmon

@@ -196,7 +196,7 @@ class Emitters:
 
 @pytest.fixture(scope="session")
 def emitters(build_c_extension: Callable[..., Any]) -> Emitters:
-    return Emitters(build_c_extension(EMITTERS, "emitters_in_c", flags=["-pthread"], imported=False))
+    return Emitters(build_c_extension(EMITTERS, "emitters_in_c", flags=["-pthread"], link=True, imported=False))
 
 
 @pytest.fixture(autouse=True)

@@ -108,7 +108,7 @@ def everything_for_rmon(build_cython: Build, **options: Any) -> Path:
 def everything_legacy(build_cython: Build, flags: Sequence[str] = ()) -> Path:
     source = EVERYTHING.replace("cimport rmon", "# no rmon here")
     name = "everything_legacy" + ("_with_flags" if flags else "")
-    path: Path = build_cython(source, name, imported=False, flags=[*LEGACY, *flags], link=False)
+    path: Path = build_cython(source, name, imported=False, flags=[*LEGACY, *flags])
     return path
 
 

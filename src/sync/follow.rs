@@ -1,0 +1,36 @@
+//! A switch that others are set by: after any number of changes from any threads, each of them is as
+//! the switch was set last.
+
+use core::sync::atomic::{AtomicBool, Ordering::SeqCst, fence};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Switch(AtomicBool);
+
+impl Switch {
+    /// One that is on.
+    pub const fn on() -> Switch {
+        Switch(AtomicBool::new(true))
+    }
+
+    /// Changes it. Whoever follows it must then be made to follow again.
+    pub fn set(&self, on: bool) {
+        self.0.store(on, SeqCst);
+    }
+
+    /// Sets something by the switch: calls `set` with how the switch is, again if that has changed
+    /// meanwhile. What `set` stores is stored in the end by a thread that saw the last change, or
+    /// whose store is followed by that of whoever made it: each looks again after its own.
+    pub fn follow(&self, mut set: impl FnMut(bool)) {
+        loop {
+            let on = self.0.load(SeqCst);
+            set(on);
+            // Pairs with itself in another thread: of two that store, one at least sees what the other
+            // has changed before it stored.
+            fence(SeqCst);
+            if self.0.load(SeqCst) == on {
+                return;
+            }
+        }
+    }
+}
