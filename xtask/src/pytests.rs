@@ -18,7 +18,7 @@ use crate::steps::{Steps, Verdict, passed_with};
 const TIME_LIMIT: Duration = Duration::from_secs(1200);
 
 /// What the tests need from PyPI.
-const PACKAGES: [&str; 2] = ["setuptools", "cython"];
+pub const PACKAGES: [&str; 2] = ["setuptools", "cython"];
 
 /// Either header may come first, and any twice.
 const UNIT: &str = "\

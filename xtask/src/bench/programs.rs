@@ -75,6 +75,7 @@ impl Programs {
         }
         if let Some(python) = &python {
             build.cpython(python)?;
+            build.cython(python)?;
         }
         let library_version = Cmd::new(dir.join("rows")).arg("version").read()?;
         let c_compiler = toolchain
@@ -91,7 +92,7 @@ impl Programs {
         match program {
             Program::Main | Program::Memory => true,
             Program::Tracing | Program::TracingLto => self.with_peers,
-            Program::Cpython => self.python.is_some(),
+            Program::Cpython | Program::Cython => self.python.is_some(),
         }
     }
 
@@ -103,22 +104,34 @@ impl Programs {
             Program::Memory => vec![file("memory")],
             Program::Tracing => vec![file("tracing")],
             Program::TracingLto => vec![file("tracing_lto")],
-            Program::Cpython => {
-                const RUN: &str = "import sys; sys.path.insert(0, sys.argv[1]); import rmon_bench_cpython as peer; \
-                                   sys.exit(peer.rows(*sys.argv[2:]))";
-                let python = self.python.as_ref().context("there is no CPython to run")?;
-                let exe = python.exe.display().to_string();
-                [exe.as_str(), "-I", "-S", "-c", RUN, &file("")].map(str::to_string).to_vec()
+            Program::Cpython => self.in_python("rmon_bench_cpython")?,
+            Program::Cython => {
+                let variant = row.name.rsplit('_').next().unwrap_or_default();
+                self.in_python(&cython_module(variant))?
             }
         };
         words.extend([how.to_string(), row.name.to_string(), amount.to_string()]);
         Ok(words)
     }
 
+    /// The words that run a module's rows in the interpreter.
+    fn in_python(&self, module: &str) -> Result<Vec<String>> {
+        const RUN: &str = "import sys, importlib; sys.path.insert(0, sys.argv[1]); \
+                           sys.exit(importlib.import_module(sys.argv[2]).rows(*sys.argv[3:]))";
+        let python = self.python.as_ref().context("there is no CPython to run")?;
+        let (exe, dir) = (python.exe.display().to_string(), self.dir.display().to_string());
+        Ok([&exe, "-I", "-S", "-c", RUN, &dir, module].map(str::to_string).to_vec())
+    }
+
     /// The folder for what callgrind writes, in files named after rows.
     pub fn callgrind_files(&self) -> PathBuf {
         self.dir.join("callgrind")
     }
+}
+
+/// The name of the module whose functions are compiled so.
+fn cython_module(variant: &str) -> String {
+    format!("rmon_bench_cython_{variant}")
 }
 
 /// The newest interpreter of the peer's version, which must have the GIL: others have other costs.
@@ -193,6 +206,41 @@ impl Build<'_> {
     fn memory(&self) -> Result<()> {
         let cmd = self.compile_with_rmon()?.args(["memory.c", "bench.c", "tools.c"]);
         self.link_with_rmon(cmd).arg("-o").arg(self.dir.join("memory")).run()
+    }
+
+    /// The same functions, compiled in each way.
+    fn cython(&self, python: &Python) -> Result<()> {
+        const NATIVE: [&str; 1] = ["-DCYTHON_TRACE=1"];
+        const RMON: [&str; 2] = ["-include", "rmon_python.h"];
+        let venv = pythons::venv(python, "tests")?;
+        pythons::pip_install_once(&venv, &crate::pytests::PACKAGES)?;
+        for (variant, traced, flags) in
+            [("plain", false, &[][..]), ("native", true, &NATIVE), ("rmon", true, &RMON)]
+        {
+            let module = cython_module(variant);
+            let source = self.dir.join(format!("{module}.c"));
+            Cmd::new(venv.join("bin/python"))
+                .args(["-m", "cython", "-3", "--module-name", &module])
+                .args(["-X", &format!("linetrace={}", if traced { "True" } else { "False" })])
+                .arg(root().join("benches/cython/calls.pyx"))
+                .arg("-o")
+                .arg(&source)
+                .quiet()
+                .run()?;
+            let cmd = self.toolchain.cmd("gnu11").context("the toolchain has no C compiler")?;
+            cmd.cwd(root().join("benches/c"))
+                .args([OPTIMIZATION, "-DNDEBUG", "-fwrapv", "-w", "-fPIC", "-shared", "-isystem"])
+                .arg(&python.include)
+                .args([format!("-I{}", self.include.display()), "-I.".to_string()])
+                .arg(format!("-DVARIANT=\"{variant}\""))
+                .args(flags)
+                .arg(&source)
+                .args(["bench.c", "-o"])
+                .arg(self.dir.join(format!("{module}.so")))
+                .quiet()
+                .run()?;
+        }
+        Ok(())
     }
 
     /// An extension module; it leaves the interpreter's symbols open, as all do.

@@ -190,6 +190,9 @@ fn limit_text(limit: Limit, number: f64) -> String {
             format!("at most {number} instructions beyond \"{}\"", title(row))
         }
         Limit::TimeRatio(row) => format!("at most {number} x the time of \"{}\"", title(row)),
+        Limit::Overhead { other, plain } => {
+            format!("beyond \"{}\" at most {number} x what \"{}\" is", title(plain), title(other))
+        }
         Limit::Faster(row) => format!("at least {number} x faster than \"{}\"", title(row)),
         Limit::Value { unit, at_least, .. } => {
             format!("at {} {number} {unit}", if at_least { "least" } else { "most" })

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use Limit::{BeyondInstructions, Faster, Instructions, TimeRatio, Value};
+use Limit::{BeyondInstructions, Faster, Instructions, Overhead, TimeRatio, Value};
 
 /// The programs that have rows; see [`super::programs`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -17,6 +17,15 @@ pub enum Program {
     TracingLto,
     /// CPython's own API, in an extension module.
     Cpython,
+    /// Functions compiled by Cython. A row's name ends with how: plain, native or rmon.
+    Cython,
+}
+
+impl Program {
+    /// Whether it runs in an interpreter.
+    pub fn is_in_python(self) -> bool {
+        matches!(self, Program::Cpython | Program::Cython)
+    }
 }
 
 /// How a row is measured.
@@ -39,6 +48,8 @@ pub enum Limit {
     BeyondInstructions { row: &'static str, floor: f64 },
     /// Its time, as a multiple of the other row's. At most.
     TimeRatio(&'static str),
+    /// What its time is beyond that of `plain`, as a multiple of what that of `other` is. At most.
+    Overhead { other: &'static str, plain: &'static str },
     /// The other row's time, as a multiple of its own. At least, or more than, if it is 1.
     Faster(&'static str),
     /// One of the values that the row reports by itself.
@@ -46,11 +57,12 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// The row that it compares with.
-    pub fn other(&self) -> Option<&'static str> {
+    /// The rows that it compares with.
+    pub fn others(&self) -> Vec<&'static str> {
         match *self {
-            BeyondInstructions { row, .. } | TimeRatio(row) | Faster(row) => Some(row),
-            Instructions | Value { .. } => None,
+            BeyondInstructions { row, .. } | TimeRatio(row) | Faster(row) => vec![row],
+            Overhead { other, plain } => vec![other, plain],
+            Instructions | Value { .. } => vec![],
         }
     }
 }
@@ -106,6 +118,10 @@ const fn must(limit: Limit, must: f64) -> Target {
 
 const fn stretch(limit: Limit, must: f64, stretch: f64) -> Target {
     Target { limit, must, stretch: Some(stretch) }
+}
+
+const fn cython(name: &'static str, title: &'static str, targets: &'static [Target]) -> Row {
+    Row { name, title, program: Program::Cython, kind: Kind::Loop, targets }
 }
 
 const fn value(key: &'static str, unit: &'static str) -> Limit {
@@ -201,6 +217,23 @@ pub const ROWS: &[Row] = &[
     row("disabled_locations_64", "the same, 64 locations in turn", &[]),
     row("disabled_own_state", "fire at a disabled location, own state", &[DISABLED]),
     row("local_elsewhere", "fire, local events of other codes only", &[NOBODY_REACHED]),
+    cython("cython_cdef_plain", "Cython: 177 cdef calls, not traced", &[]),
+    cython("cython_cdef_native", "the same, traced by CPython's API, nobody listens", &[]),
+    cython(
+        "cython_cdef_rmon",
+        "the same, traced by rmon, nobody listens",
+        &[stretch(Overhead { other: "cython_cdef_native", plain: "cython_cdef_plain" }, 0.75, 0.6)],
+    ),
+    cython("cython_def_plain", "Cython: 177 def calls, not traced", &[]),
+    cython("cython_def_native", "the same, traced by CPython's API, nobody listens", &[]),
+    cython(
+        "cython_def_rmon",
+        "the same, traced by rmon, nobody listens",
+        &[stretch(Overhead { other: "cython_def_native", plain: "cython_def_plain" }, 0.75, 0.6)],
+    ),
+    cython("cython_generator_plain", "Cython: 177 steps of a generator, not traced", &[]),
+    cython("cython_generator_native", "the same, traced by CPython's API, nobody listens", &[]),
+    cython("cython_generator_rmon", "the same, traced by rmon, nobody listens", &[]),
     other(
         Program::Main,
         Kind::Timed(20),
@@ -268,8 +301,7 @@ pub fn find(name: &str) -> Option<&'static Row> {
 pub fn select(filter: Option<&str>, exact: bool) -> Result<Vec<&'static Row>> {
     let asked =
         |row: &Row| filter.is_none_or(|text| row.name.contains(text) || row.title.contains(text));
-    let has_exact =
-        |row: &Row| row.program != Program::Cpython && !matches!(row.kind, Kind::Timed(_));
+    let has_exact = |row: &Row| !row.program.is_in_python() && !matches!(row.kind, Kind::Timed(_));
     let wanted: Vec<&Row> =
         ROWS.iter().filter(|row| asked(row) && (!exact || has_exact(row))).collect();
     if wanted.is_empty() {
@@ -280,7 +312,7 @@ pub fn select(filter: Option<&str>, exact: bool) -> Result<Vec<&'static Row>> {
     }
     let compared = |row: &Row| {
         let by_target =
-            wanted.iter().flat_map(|row| row.targets).filter_map(|target| target.limit.other());
+            wanted.iter().flat_map(|row| row.targets).flat_map(|target| target.limit.others());
         by_target.chain([EMPTY, CALL]).any(|name| name == row.name)
     };
     let named = |row: &Row| wanted.iter().any(|other| other.name == row.name);

@@ -35,7 +35,7 @@ impl Verdict {
         match self.target.limit {
             Limit::Instructions | Limit::BeyondInstructions { .. } => true,
             Limit::Value { exact, .. } => exact,
-            Limit::TimeRatio(_) | Limit::Faster(_) => false,
+            Limit::TimeRatio(_) | Limit::Faster(_) | Limit::Overhead { .. } => false,
         }
     }
 
@@ -68,6 +68,10 @@ fn measure(row: &str, limit: Limit, counts: &Counts, samples: &Samples) -> Optio
             Some(hundredths(count(row)? - count(other)?))
         }
         Limit::TimeRatio(other) => Some(samples.time(row)? / samples.time(other)?),
+        Limit::Overhead { other, plain } => {
+            let beyond = |row| Some(samples.time(row)? - samples.time(plain)?);
+            Some(beyond(row)? / beyond(other)?)
+        }
         Limit::Faster(other) => Some(samples.time(other)? / samples.time(row)?),
         Limit::Value { key, .. } => Some(samples.get(row, key)?.median()),
     }
