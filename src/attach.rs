@@ -330,6 +330,11 @@ mod loaded {
     const NOTE_OWNER: &[u8] = b"rmon\0";
     const NOTE_TYPE: u32 = 1;
 
+    #[cfg(target_pointer_width = "64")]
+    type Header = libc::Elf64_Phdr;
+    #[cfg(not(target_pointer_width = "64"))]
+    type Header = libc::Elf32_Phdr;
+
     type Visit<'a> = &'a mut dyn FnMut(*mut Slot);
 
     /// Calls `visit` with each slot in what is loaded. Meanwhile nothing is unloaded.
@@ -352,18 +357,19 @@ mod loaded {
                 return 0;
             }
             let headers = from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
-            let start = |address: u64| (info.dlpi_addr + address) as *mut u8;
+            let base = info.dlpi_addr as usize;
+            let start = |header: &Header| base.wrapping_add(header.p_vaddr as usize) as *mut u8;
             let is_marked = headers.iter().any(|header| {
                 header.p_type == PT_NOTE
                     && has_mark(
-                        from_raw_parts(start(header.p_vaddr), header.p_memsz as usize),
+                        from_raw_parts(start(header), header.p_memsz as usize),
                         if header.p_align == 8 { 8 } else { 4 },
                     )
             });
             let is_data = |flags: u32| flags & PF_W != 0;
             for header in headers.iter().filter(|header| header.p_type == PT_LOAD) {
                 if is_marked && is_data(header.p_flags) {
-                    search(start(header.p_vaddr), header.p_filesz as usize, visit);
+                    search(start(header), header.p_filesz as usize, visit);
                 }
             }
         }
