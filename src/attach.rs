@@ -10,6 +10,7 @@
 //! Tables, and the words of versions, are never freed or unmapped: a thread may still go by an old one.
 
 use core::ffi::{c_char, c_int, c_void};
+use core::fmt::{self, Display, Formatter};
 use core::ptr::null;
 use std::io::Write as _;
 
@@ -158,14 +159,20 @@ pub type FireEvent =
 /// (RMON_LAZY), static, one for each unit, in writable data, beside a note that marks what it is
 /// linked into: type 1 of the owner "rmon", with RMON_ABI_VERSION and RMON_VERSION_NUMBER.
 ///
-/// The fields down to `flags` are the same in every ABI. `version` and `table` are replaced at any
-/// time, from any thread, `table` first when an emitter is woken and last when it is put to sleep.
+/// These fields are the same in every ABI; what one adds comes after them. `version` and `table` are
+/// replaced at any time, from any thread, `table` first when an emitter is woken and last when it is
+/// put to sleep.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Slot {
     /// RMON_MAGIC and RMON_SLOT_MAGIC.
     pub magic: [u64; 2],
-    /// The slot's own address. A copy of a slot is none.
+    /// What the emitter's scopes compare their version with.
+    pub version: *const u64,
+    /// The functions that the emitter calls; NULL while there is none.
+    pub table: *const Table,
+    /// The slot's own address. A copy of a slot is none, nor is one that the loader has not relocated
+    /// yet: it goes upwards, so that all before this is in place when this is.
     pub address: *const Slot,
     /// `sizeof(rmon_slot)`.
     pub struct_size: u32,
@@ -176,15 +183,9 @@ pub struct Slot {
     /// The emitter's host, RMON_HOST_NONE or RMON_HOST_PYTHON, in the lowest byte; the rest belongs to
     /// the library.
     pub flags: u32,
-    /// What the emitter's scopes compare their version with.
-    pub version: *const u64,
-    /// The functions that the emitter calls; NULL while there is none.
-    pub table: *const Table,
 }
 
-/// The size of the part that is the same in every ABI.
-const FROZEN_SIZE: usize = core::mem::offset_of!(Slot, version);
-const _: () = assert!(FROZEN_SIZE == 32 + size_of::<*const Slot>());
+const _: () = assert!(core::mem::offset_of!(Slot, flags) == 28 + 3 * size_of::<*const Slot>());
 
 /// What the scopes of an emitter that sleeps compare with.
 static ASLEEP: u64 = 0;
@@ -207,6 +208,12 @@ fn switch(host: u32) -> Result<&'static Switch> {
 pub fn set(host: u32, awake: bool, table: &'static Table) -> Result<()> {
     switch(host)?.set(awake);
     set_all(table);
+    if awake {
+        // Of threads that share states, one may have cleared them, because the emitter slept, while
+        // another, that had entered before, was filling them: what they then are, their version does
+        // not say. So it must not be the current one.
+        registry::publish_again();
+    }
     Ok(())
 }
 
@@ -214,7 +221,7 @@ pub fn set(host: u32, awake: bool, table: &'static Table) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] if it is no slot, or one of another ABI; what is wrong with it is then
-/// said on standard error, the first time.
+/// said on standard error, once for all slots of one file.
 ///
 /// # Safety
 /// `slot` is valid for reads and writes of what it says its size is, and its fields are accessed by
@@ -225,14 +232,19 @@ pub unsafe fn hand_over(slot: *mut Slot, table: &'static Table) -> Result<()> {
         if !slot.is_aligned() || !is_slot(slot) {
             return Err(Error::InvalidArgument);
         }
-        set_one(slot, table)
+        set_one(slot, table).map_err(|why| {
+            if is_first_refusal(loaded::first_beside(slot)) {
+                say(slot, &why);
+            }
+            Error::InvalidArgument
+        })
     }
 }
 
 /// Whether a slot begins there.
 ///
 /// # Safety
-/// `slot` is aligned, and valid for reads of the part that is the same in every ABI.
+/// `slot` is aligned, and valid for reads.
 unsafe fn is_slot(slot: *const Slot) -> bool {
     // SAFETY: the caller's promise. Volatile, since it may be anybody's memory.
     unsafe {
@@ -244,23 +256,24 @@ unsafe fn is_slot(slot: *const Slot) -> bool {
 /// Has an emitter awake or asleep, as its host's are to be.
 ///
 /// # Errors
-/// See [`hand_over`].
+/// What is wrong with it: it stays as it is.
 ///
 /// # Safety
 /// As for [`hand_over`], and it is a slot.
-unsafe fn set_one(slot: *mut Slot, table: &'static Table) -> Result<()> {
-    // SAFETY: the caller's promise; these are the same in every ABI.
+unsafe fn set_one(slot: *mut Slot, table: &'static Table) -> core::result::Result<(), Misfit> {
+    // SAFETY: the caller's promise.
     let (size, abi, needed, host) = unsafe {
         let flags = mark_at(&raw mut (*slot).flags, 0);
         ((*slot).struct_size, (*slot).abi_version, (*slot).table_size, flags & HOST)
     };
-    let fits = abi == table.abi_version
-        && size as usize >= size_of::<Slot>()
-        && needed <= table.struct_size;
-    let Some(switch) = switch(host).ok().filter(|_| fits) else {
-        // SAFETY: the caller's promise.
-        unsafe { refuse(slot, table) };
-        return Err(Error::InvalidArgument);
+    if abi != table.abi_version {
+        return Err(Misfit::OtherAbi { theirs: abi, ours: table.abi_version });
+    }
+    if needed > table.struct_size {
+        return Err(Misfit::Newer);
+    }
+    let Some(switch) = switch(host).ok().filter(|_| size as usize >= size_of::<Slot>()) else {
+        return Err(Misfit::Unknown);
     };
     switch.follow(|awake| {
         // SAFETY: the caller's promise; the slot is of this ABI.
@@ -278,53 +291,80 @@ unsafe fn set_one(slot: *mut Slot, table: &'static Table) -> Result<()> {
     Ok(())
 }
 
-/// Says on standard error, once for each slot, why it stays as it is.
+/// Why an emitter cannot be attached.
+enum Misfit {
+    /// It was built for another ABI.
+    OtherAbi { theirs: u32, ours: u32 },
+    /// It needs functions that this library does not have.
+    Newer,
+    /// Its slot is smaller than any, or its host is unknown.
+    Unknown,
+}
+
+impl Display for Misfit {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Misfit::OtherAbi { theirs, ours } => {
+                write!(out, "was built for ABI {theirs} of rmon, and this is ABI {ours}")
+            }
+            Misfit::Newer => write!(out, "was built for a newer rmon"),
+            Misfit::Unknown => write!(out, "has a slot that does not fit this rmon"),
+        }
+    }
+}
+
+/// Whether nothing has been said yet about the slots of a file, whose first one this is.
 ///
 /// # Safety
 /// As for [`hand_over`], and it is a slot.
-#[cold]
-unsafe fn refuse(slot: *mut Slot, table: &Table) {
+unsafe fn is_first_refusal(first: *mut Slot) -> bool {
     // SAFETY: the caller's promise.
-    unsafe {
-        if mark_at(&raw mut (*slot).flags, REFUSED) & REFUSED != 0 {
-            return;
-        }
-        let (abi, needed) = ((*slot).abi_version, (*slot).table_size);
-        let why = if abi != table.abi_version {
-            format!("was built for ABI {abi} of rmon, and this is ABI {}", table.abi_version)
-        } else if needed > table.struct_size {
-            "was built for a newer rmon".to_string()
-        } else {
-            "has a slot that does not fit this rmon".to_string()
-        };
-        let version = env!("CARGO_PKG_VERSION");
-        let name = loaded::name(slot.cast());
-        // Not eprintln, which panics if nobody can read it.
-        let _ = writeln!(
-            std::io::stderr(),
-            "rmon {version}: {name} {why}; its events will not be seen"
-        );
-    }
+    unsafe { mark_at(&raw mut (*first).flags, REFUSED) & REFUSED == 0 }
+}
+
+/// Says on standard error why an emitter stays as it is. Its slot need not be there any more.
+#[cold]
+fn say(slot: *const Slot, why: &Misfit) {
+    let version = env!("CARGO_PKG_VERSION");
+    let name = loaded::name(slot.cast());
+    // Not eprintln, which panics if nobody can read it.
+    let _ =
+        writeln!(std::io::stderr(), "rmon {version}: {name} {why}; its events will not be seen");
 }
 
 /// Has the emitters in all that is loaded awake or asleep, as their host's are to be.
 pub fn set_all(table: &'static Table) {
-    loaded::for_each_slot(&mut |slot| {
-        // SAFETY: a slot in something that is loaded, and stays so during the call. One that is not
-        // fit for this library has been reported.
-        let _ = unsafe { set_one(slot, table) };
+    // What does not fit in here is said another time: nothing is allocated while the loader waits, as
+    // who replaces malloc may want to know what is loaded.
+    let mut refused = Vec::with_capacity(16);
+    loaded::for_each_slot(&mut |slot, first| {
+        // SAFETY: slots in something that is loaded, and stays so during the call.
+        unsafe {
+            if let Err(why) = set_one(slot, table)
+                && refused.len() < refused.capacity()
+                && is_first_refusal(first)
+            {
+                refused.push((slot.cast_const(), why));
+            }
+        }
     });
+    // Now, when the loader holds no lock: asking for a name takes another of its locks, whose holder
+    // may wait for that one.
+    for (slot, why) in refused {
+        say(slot, &why);
+    }
 }
 
 /// What the loader knows.
 #[cfg(target_os = "linux")]
 mod loaded {
     use core::ffi::{CStr, c_int, c_void};
+    use core::ptr::null_mut;
     use core::slice::from_raw_parts;
 
-    use libc::{PF_W, PT_LOAD, PT_NOTE, dl_phdr_info, size_t};
+    use libc::{PF_R, PF_W, PT_LOAD, PT_NOTE, dl_phdr_info, size_t};
 
-    use super::{FROZEN_SIZE, MAGIC, Slot, is_slot};
+    use super::{MAGIC, Slot, is_slot};
 
     /// The owner of the note that marks what has slots, and its type.
     const NOTE_OWNER: &[u8] = b"rmon\0";
@@ -335,13 +375,26 @@ mod loaded {
     #[cfg(not(target_pointer_width = "64"))]
     type Header = libc::Elf32_Phdr;
 
-    type Visit<'a> = &'a mut dyn FnMut(*mut Slot);
+    type Visit<'a> = &'a mut dyn FnMut(*mut Slot, *mut Slot);
 
-    /// Calls `visit` with each slot in what is loaded. Meanwhile nothing is unloaded.
+    /// Calls `visit` with each slot in what is loaded, and with the first one in the same file.
+    /// Meanwhile nothing is unloaded, and the loader holds a lock: `visit` must not allocate, nor ask
+    /// the loader for anything but this.
     pub fn for_each_slot(mut visit: Visit<'_>) {
         let data: *mut Visit<'_> = &mut visit;
         // SAFETY: `look_into` gets `data` as what it is, and what it is given is loaded.
         unsafe { libc::dl_iterate_phdr(Some(look_into), data.cast()) };
+    }
+
+    /// The first slot in the file that has this one; this one, if no file has it.
+    pub fn first_beside(slot: *mut Slot) -> *mut Slot {
+        let mut found = slot;
+        for_each_slot(&mut |other, first| {
+            if other == slot {
+                found = first;
+            }
+        });
+        found
     }
 
     unsafe extern "C" fn look_into(
@@ -350,7 +403,7 @@ mod loaded {
         data: *mut c_void,
     ) -> c_int {
         // SAFETY: as `for_each_slot` passes it; the loader passes an object that is loaded, with its
-        // program headers, whose segments are mapped.
+        // program headers, whose segments to be loaded are mapped.
         unsafe {
             let (visit, info) = (&mut *data.cast::<Visit<'_>>(), &*info);
             if info.dlpi_phdr.is_null() {
@@ -359,21 +412,37 @@ mod loaded {
             let headers = from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
             let base = info.dlpi_addr as usize;
             let start = |header: &Header| base.wrapping_add(header.p_vaddr as usize) as *mut u8;
+            let segments = || headers.iter().filter(|header| header.p_type == PT_LOAD);
             let is_marked = headers.iter().any(|header| {
                 header.p_type == PT_NOTE
+                    && segments().any(|segment| contains(segment, header))
                     && has_mark(
-                        from_raw_parts(start(header), header.p_memsz as usize),
+                        from_raw_parts(start(header), header.p_filesz as usize),
                         if header.p_align == 8 { 8 } else { 4 },
                     )
             });
-            let is_data = |flags: u32| flags & PF_W != 0;
-            for header in headers.iter().filter(|header| header.p_type == PT_LOAD) {
-                if is_marked && is_data(header.p_flags) {
-                    search(start(header), header.p_filesz as usize, visit);
-                }
+            if !is_marked {
+                return 0;
+            }
+            let mut first: *mut Slot = null_mut();
+            for segment in segments().filter(|segment| segment.p_flags & PF_W != 0) {
+                search(start(segment), segment.p_filesz as usize, &mut |slot| {
+                    if first.is_null() {
+                        first = slot;
+                    }
+                    visit(slot, first);
+                });
             }
         }
         0
+    }
+
+    /// Whether a segment that is loaded has the notes of a header. (A program that was changed after it
+    /// was linked may say that it has notes where nothing is mapped.)
+    fn contains(segment: &Header, notes: &Header) -> bool {
+        let offset = notes.p_vaddr.checked_sub(segment.p_vaddr);
+        let room = offset.and_then(|offset| segment.p_filesz.checked_sub(offset));
+        segment.p_flags & PF_R != 0 && room.is_some_and(|room| notes.p_filesz <= room)
     }
 
     /// Whether the note that marks what has slots is among these.
@@ -406,12 +475,12 @@ mod loaded {
     ///
     /// # Safety
     /// The memory is valid for reads.
-    unsafe fn search(start: *mut u8, size: usize, visit: Visit<'_>) {
+    unsafe fn search(start: *mut u8, size: usize, visit: &mut dyn FnMut(*mut Slot)) {
         let mut place = start.wrapping_add(start.align_offset(align_of::<Slot>()));
         let end = start.wrapping_add(size);
-        while (end as usize).saturating_sub(place as usize) >= FROZEN_SIZE {
+        while (end as usize).saturating_sub(place as usize) >= size_of::<Slot>() {
             let slot = place.cast::<Slot>();
-            // SAFETY: aligned, and the part that is the same in every ABI is within the memory.
+            // SAFETY: aligned, and within the memory.
             if unsafe { place.cast::<u64>().read_volatile() == MAGIC && is_slot(slot) } {
                 visit(slot);
             }
@@ -483,23 +552,40 @@ mod loaded {
         }
 
         #[test]
+        fn notes_outside_of_what_is_loaded_are_not_read() {
+            let header = |from, size| {
+                // SAFETY: numbers, which may be 0.
+                let empty: Header = unsafe { core::mem::zeroed() };
+                Header { p_vaddr: from, p_filesz: size, p_flags: PF_R, ..empty }
+            };
+            let segment = header(0x1000, 0x200);
+            for (from, size) in [(0x1000, 0x200), (0x1100, 0x100), (0x1200, 0)] {
+                assert!(contains(&segment, &header(from, size)), "{from:x} {size:x}");
+            }
+            for (from, size) in [(0xfff, 1), (0x1000, 0x201), (0x11ff, 2), (0x1201, 0), (0, 0)] {
+                assert!(!contains(&segment, &header(from, size)), "{from:x} {size:x}");
+            }
+            assert!(!contains(&segment, &header(0x1000, !0)));
+            assert!(!contains(&Header { p_flags: 0, ..segment }, &header(0x1000, 1)));
+        }
+
+        #[test]
         fn a_slot_is_known_by_its_own_address() {
             let words = size_of::<Slot>() / 8;
             let mut memory = vec![0u64; 3 * words + 5];
             let start = memory.as_mut_ptr();
             let mut found = Vec::new();
             let at = |index: usize| start.wrapping_add(index);
+            let address = core::mem::offset_of!(Slot, address) / 8;
             for index in [1, 2 * words + 5] {
                 memory[index] = MAGIC;
                 memory[index + 1] = crate::attach::SLOT_MAGIC;
-                memory[index + 2] = at(index) as u64;
+                memory[index + address] = at(index) as u64;
             }
-            memory.copy_within(1..4, words + 2); // a copy of a slot is none
+            memory.copy_within(1..1 + words, words + 2); // a copy of a slot is none
             // SAFETY: the whole vector.
-            unsafe {
-                search(start.cast(), memory.len() * 8, &mut |slot| found.push(slot.cast::<u64>()));
-            }
-            assert_eq!(found, [at(1), at(2 * words + 5)]);
+            unsafe { search(start.cast(), memory.len() * 8, &mut |slot| found.push(slot)) };
+            assert_eq!(found, [at(1), at(2 * words + 5)].map(|place| place.cast::<Slot>()));
         }
     }
 }
@@ -507,7 +593,13 @@ mod loaded {
 /// Elsewhere the library finds no slots; an emitter that comes later finds the library.
 #[cfg(not(target_os = "linux"))]
 mod loaded {
-    pub fn for_each_slot(_visit: &mut dyn FnMut(*mut super::Slot)) {}
+    use super::Slot;
+
+    pub fn for_each_slot(_visit: &mut dyn FnMut(*mut Slot, *mut Slot)) {}
+
+    pub fn first_beside(slot: *mut Slot) -> *mut Slot {
+        slot
+    }
 
     pub fn name(_address: *const core::ffi::c_void) -> String {
         "an emitter".to_string()

@@ -373,9 +373,9 @@ fn write<R>(body: impl FnOnce(&mut Control) -> Result<R>) -> Result<R> {
     result
 }
 
-/// Has all scopes filled once more, because some thread may have been filling one when what is
-/// listened to was changed.
-fn publish_again() {
+/// Has all scopes filled once more: because some thread may have been filling one when what is
+/// listened to was changed, or when emitters slept.
+pub fn publish_again() {
     locked(|control| {
         if VERSION.load(Relaxed) != 0 {
             control.last_version += 1;

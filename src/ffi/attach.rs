@@ -72,7 +72,7 @@ pub(crate) fn find_emitters() {
 /// sleep. The inline part of the header calls this when such an emitter enters its first scope.
 ///
 /// Returns RMON_OK, RMON_ERR_NULL, or RMON_ERR_INVALID_ARGUMENT: it is no slot, or belongs to another
-/// ABI or a newer version, which is then said on standard error, once for each slot.
+/// ABI or a newer version, which is then said on standard error, once for each file that has slots.
 ///
 /// # Safety
 /// `slot` is NULL or the address of a slot, in memory that stays valid while it is loaded, and whose

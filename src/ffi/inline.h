@@ -93,7 +93,8 @@ extern uint64_t rmon_current_version;
  * rmon_code_retain, rmon_code_release, rmon_code_forget, rmon_set_host, rmon_host_note,
  * rmon_event_name, rmon_status_message, rmon_version and rmon_version_number. In an emitter that
  * sleeps they do nothing and return RMON_OK, 0 or NULL: as long as a code is NULL, try to make it again
- * when an event of it is to be fired. The functions for tools need the library linked, as ever.
+ * when an event of it is to be fired. (But once a unit has made a code or set a host, it can give codes
+ * and its host back while it sleeps.) The functions for tools need the library linked, as ever.
  *
  * With the first of these calls the emitter looks for librmon in what the program has loaded; if it
  * is not there and the environment variable RMON_LIBRARY names a file, it loads that (but not in a
@@ -128,7 +129,6 @@ extern "C" {
 #ifndef RMON_PRIV_HOST
 #define RMON_PRIV_HOST RMON_HOST_NONE
 #endif
-#define RMON_PRIV_TOLD (UINT32_C(1) << 8) /* in a slot's flags: a message has been printed */
 #define RMON_PRIV_LOAD_POINTER(place) __atomic_load_n((place), __ATOMIC_ACQUIRE)
 
 /* Marks what this is linked into as having slots; `readelf -n` shows it. */
@@ -145,15 +145,18 @@ static const uint64_t rmon_priv_asleep = 0;
 
 __attribute__((used))
 static rmon_slot rmon_priv_slot = {
-    {RMON_MAGIC, RMON_SLOT_MAGIC}, &rmon_priv_slot, sizeof(rmon_slot), RMON_ABI_VERSION,
-    sizeof(rmon_table), RMON_PRIV_HOST, &rmon_priv_unknown, NULL,
+    {RMON_MAGIC, RMON_SLOT_MAGIC}, &rmon_priv_unknown, NULL, &rmon_priv_slot, sizeof(rmon_slot),
+    RMON_ABI_VERSION, sizeof(rmon_table), RMON_PRIV_HOST,
 };
+
+/* Whether a message has been printed: one for all units of what this is linked into. */
+extern uint32_t rmon_priv_told __attribute__((weak, visibility("hidden")));
+uint32_t rmon_priv_told = 0;
 
 /* Whether a message is still to be printed; the next time it is not. */
 static inline int rmon_priv_tell(void)
 {
-    return (__atomic_fetch_or(&rmon_priv_slot.flags, RMON_PRIV_TOLD, __ATOMIC_RELAXED)
-            & RMON_PRIV_TOLD) == 0;
+    return __atomic_exchange_n(&rmon_priv_told, 1, __ATOMIC_RELAXED) == 0;
 }
 
 /* Loads what RMON_LIBRARY names; NULL if that is nothing, or cannot be loaded. */
@@ -216,6 +219,19 @@ static void rmon_priv_look_for_library(void)
                                       __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
+/* Puts the emitter to sleep after it was attached to what is no table. */
+__attribute__((cold, noinline, unused))
+static void rmon_priv_reject_table(const rmon_table *table)
+{
+    /* Fires do not look at what they find. */
+    if (__atomic_compare_exchange_n(&rmon_priv_slot.table, &table, (const rmon_table *)NULL, 0,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        __atomic_store_n(&rmon_priv_slot.version, &rmon_priv_asleep, __ATOMIC_RELEASE);
+    if (rmon_priv_tell())
+        fprintf(stderr, "rmon: an emitter was attached to what is not a fitting librmon; "
+                        "its events will not be seen\n");
+}
+
 /* The table that the slot points to, if it is one that this header knows how to use, else NULL. */
 static inline const rmon_table *rmon_priv_table(void)
 {
@@ -223,9 +239,7 @@ static inline const rmon_table *rmon_priv_table(void)
     if (table == NULL || (table->magic == RMON_MAGIC && table->abi_version == RMON_ABI_VERSION
                           && table->struct_size >= sizeof(rmon_table)))
         return table;
-    if (rmon_priv_tell())
-        fprintf(stderr, "rmon: an emitter was attached to what is not a fitting librmon; "
-                        "its events will not be seen\n");
+    rmon_priv_reject_table(table);
     return NULL;
 }
 
@@ -306,21 +320,49 @@ RMON_PRIV_LAZY_FIRE_WITH(fire_last_call, int)
         return table != NULL ? table->name arguments : (otherwise);                           \
     }
 
-RMON_PRIV_LAZY(void *, code_new, (const rmon_code_info *info), (info), NULL)
-static inline void rmon_priv_lazy_code_retain(void *code)
+/* The table by which a unit has made a code or set a host. What it has made it must be able to give back, also while
+ * it sleeps. */
+static const rmon_table *rmon_priv_maker;
+static inline const rmon_table *rmon_priv_find_maker(void)
+{
+    const rmon_table *table = RMON_PRIV_LOAD_POINTER(&rmon_priv_maker);
+    return table != NULL ? table : rmon_priv_find_table();
+}
+static inline const rmon_table *rmon_priv_become_maker(void)
 {
     const rmon_table *table = rmon_priv_find_table();
+    if (table != NULL)
+        __atomic_store_n(&rmon_priv_maker, table, __ATOMIC_RELEASE);
+    return table;
+}
+
+static inline void *rmon_priv_lazy_code_new(const rmon_code_info *info)
+{
+    const rmon_table *table = rmon_priv_become_maker();
+    return table != NULL ? table->code_new(info) : NULL;
+}
+static inline void rmon_priv_lazy_code_retain(void *code)
+{
+    const rmon_table *table = rmon_priv_find_maker();
     if (table != NULL)
         table->code_retain(code);
 }
 static inline void rmon_priv_lazy_code_release(void *code)
 {
-    const rmon_table *table = rmon_priv_find_table();
+    const rmon_table *table = rmon_priv_find_maker();
     if (table != NULL)
         table->code_release(code);
 }
-RMON_PRIV_LAZY(int, code_forget, (void *code), (code), RMON_OK)
-RMON_PRIV_LAZY(int, set_host, (const rmon_host *host), (host), RMON_OK)
+static inline int rmon_priv_lazy_code_forget(void *code)
+{
+    const rmon_table *table = rmon_priv_find_maker();
+    return table != NULL ? table->code_forget(code) : RMON_OK;
+}
+static inline int rmon_priv_lazy_set_host(const rmon_host *host)
+{
+    const rmon_table *table = host != NULL ? rmon_priv_become_maker() : rmon_priv_find_maker();
+    return table != NULL ? table->set_host(host) : RMON_OK;
+}
 static inline void **rmon_priv_lazy_host_note(void) /* only a fire leaves notes, so it is as they are */
 {
     const rmon_table *table = RMON_PRIV_LOAD_POINTER(&rmon_priv_slot.table);

@@ -1,8 +1,11 @@
 //! `cargo xtask c-test`: the programs of c-tests/, with every compiler, in several versions of C
 //! and C++, against the shared and the static library.
 //!
-//! c-tests/programs.txt lists them: `NAME SOURCE[,SOURCE…] [shared-only]`, a line each, `#` begins
-//! a comment. A program passes if it ends with 0 in time; 77 says that it cannot run here.
+//! c-tests/programs.txt lists them: `NAME SOURCE[,SOURCE…] [OPTION…]`, a line each, `#` begins a
+//! comment. Options: `c++17`, the program needs that version of C++ or a newer one; `shared-only`;
+//! `alone`, the program is not linked with librmon, but finds the shared one by its name;
+//! `with=SOURCE[+SOURCE…][,…]`, plug-ins that it loads, each named after its first source and not
+//! linked with librmon. A program passes if it ends with 0 in time; 77 says that it cannot run here.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -57,19 +60,56 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// A program of c-tests/.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Program {
     /// Its name in c-tests/programs.txt.
     pub name: String,
     sources: Vec<PathBuf>,
     shared_only: bool,
+    alone: bool,
+    lowest: Option<String>,
+    plug_ins: Vec<Vec<PathBuf>>,
 }
 
 impl Program {
     /// A program of one source in c-tests/ that programs.txt does not list.
     pub fn unlisted(source: &str) -> Program {
         let name = source.split('.').next().unwrap_or(source).to_string();
-        Program { name, sources: vec![folder().join(source)], shared_only: false }
+        Program { name, sources: vec![folder().join(source)], ..Program::default() }
+    }
+
+    /// Reads a line of programs.txt; None if there is something in it that is not understood.
+    fn parse(name: &str, sources: &str, options: &[&str]) -> Option<Program> {
+        let paths = |list: &str, separator| {
+            list.split(separator).map(|source| folder().join(source)).collect()
+        };
+        let mut program =
+            Program { name: name.to_string(), sources: paths(sources, ','), ..Program::default() };
+        for option in options {
+            match (*option, option.strip_prefix("with=")) {
+                ("shared-only", _) => program.shared_only = true,
+                ("alone", _) => (program.alone, program.shared_only) = (true, true),
+                (version, _) if version.starts_with("c++") => {
+                    program.lowest = Some(version.to_string());
+                }
+                (_, Some(list)) => {
+                    program.plug_ins = list.split(',').map(|one| paths(one, '+')).collect();
+                }
+                _ => return None,
+            }
+        }
+        Some(program)
+    }
+
+    /// Its own sources, and those of its plug-ins.
+    fn all_sources(&self) -> impl Iterator<Item = &PathBuf> {
+        self.sources.iter().chain(self.plug_ins.iter().flatten())
+    }
+
+    /// The version of its language to compile it as: the one that is asked for, or the lowest that
+    /// it can do with.
+    fn standard<'a>(&'a self, asked: &'a str) -> &'a str {
+        self.lowest.as_deref().map_or(asked, |lowest| asked.max(lowest))
     }
 
     /// True if one of its sources is C++.
@@ -116,14 +156,14 @@ pub fn programs(names: &[String]) -> Result<Vec<Program>> {
     for line in text.lines() {
         let words: Vec<&str> =
             line.split('#').next().unwrap_or_default().split_whitespace().collect();
-        let (name, sources, shared_only) = match words.as_slice() {
+        let program = match words.as_slice() {
             [] => continue,
-            &[name, sources] => (name, sources, false),
-            &[name, sources, "shared-only"] => (name, sources, true),
-            _ => bail!("c-tests/programs.txt: not understood: {line}"),
+            [name, sources, options @ ..] => Program::parse(name, sources, options),
+            _ => None,
         };
-        let sources = sources.split(',').map(|source| folder().join(source)).collect();
-        programs.push(Program { name: name.to_string(), sources, shared_only });
+        let program =
+            program.with_context(|| format!("c-tests/programs.txt: not understood: {line}"))?;
+        programs.push(program);
     }
     programs
         .retain(|program| names.is_empty() || names.iter().any(|name| program.name.contains(name)));
@@ -147,12 +187,15 @@ pub fn all(steps: &mut Steps, library: &Library, names: &[String], quick: bool) 
         toolchains.truncate(1);
     }
     let standards: &[&str] =
-        if quick { &["c11", "c++11"] } else { &["c99", "c11", "c++11", "c++20"] };
+        if quick { &["c11", "c++11", "c++17"] } else { &["c99", "c11", "c++11", "c++17", "c++20"] };
     for toolchain in &toolchains {
         for &standard in standards {
             let cxx = standard.starts_with("c++");
-            let matching: Vec<Program> =
-                programs.iter().filter(|program| program.is_cxx() == cxx).cloned().collect();
+            let matching: Vec<Program> = programs
+                .iter()
+                .filter(|program| program.is_cxx() == cxx && program.standard(standard) == standard)
+                .cloned()
+                .collect();
             if cxx && !toolchain.has_cxx() {
                 continue;
             }
@@ -193,7 +236,7 @@ pub fn all(steps: &mut Steps, library: &Library, names: &[String], quick: bool) 
 fn list_is_complete() -> Result<Verdict> {
     let programs = programs(&[])?;
     let listed: BTreeSet<&Path> =
-        programs.iter().flat_map(|program| &program.sources).map(PathBuf::as_path).collect();
+        programs.iter().flat_map(Program::all_sources).map(PathBuf::as_path).collect();
     let mut wrong: Vec<String> = Vec::new();
     for source in &listed {
         if !source.is_file() {
@@ -269,9 +312,10 @@ pub fn judge(
 /// Compiles and links a program; returns its path.
 pub fn build(program: &Program, variant: &Variant) -> Result<PathBuf> {
     let mut objects = Vec::new();
+    let own_standard = program.standard(variant.standard);
     for source in &program.sources {
         // A C++ program's C sources are compiled as C.
-        let standard = if is_cxx(source) == program.is_cxx() { variant.standard } else { "c11" };
+        let standard = if is_cxx(source) == program.is_cxx() { own_standard } else { "c11" };
         let stem = source.file_stem().unwrap_or_default().to_string_lossy();
         let object = variant.out_dir.join(format!("{}.{stem}.o", program.name));
         let compiler = variant.toolchain.cmd(standard).context("no C++ compiler")?;
@@ -280,19 +324,31 @@ pub fn build(program: &Program, variant: &Variant) -> Result<PathBuf> {
         objects.push(object);
     }
     let exe = variant.out_dir.join(&program.name);
-    let linker = variant.toolchain.cmd(variant.standard).context("no C++ compiler")?;
-    let link = linker.args(["-pthread", "-o"]).arg(&exe).args(&objects);
+    let linker = variant.toolchain.cmd(own_standard).context("no C++ compiler")?;
+    let mut link = linker.args(["-pthread", "-o"]).arg(&exe).args(&objects);
+    if !program.plug_ins.is_empty() {
+        link = link.arg("-rdynamic"); // a plug-in finds what the program has
+    }
     let dir = variant.lib_dir.display();
+    let run_path = format!("-Wl,-rpath,{dir}");
     must(match variant.linkage {
-        Linkage::Shared => link.args([
-            format!("-L{dir}"),
-            "-lrmon".to_string(),
-            format!("-Wl,-rpath,{dir}"),
-            "-ldl".to_string(),
-        ]),
+        _ if program.alone => link.args([&run_path, "-ldl"]),
+        Linkage::Shared => link.args([&format!("-L{dir}"), "-lrmon", &run_path, "-ldl"]),
         Linkage::Static => link.arg(variant.lib_dir.join("librmon.a")).args(STATIC_LIBS),
     })?;
+    for sources in &program.plug_ins {
+        build_plug_in(sources, &exe, variant)?;
+    }
     Ok(exe)
+}
+
+/// Compiles and links what a program loads, as PROGRAM.SOURCE.so beside it.
+fn build_plug_in(sources: &[PathBuf], exe: &Path, variant: &Variant) -> Result<()> {
+    let first = sources.first().and_then(|source| source.file_stem()).context("no source")?;
+    let compiler = variant.toolchain.cmd(variant.standard).context("no C++ compiler")?;
+    let compile = compiler.args(["-O2", "-g", "-pthread", "-fPIC", "-shared"]);
+    let compile = compile.args(WARNINGS).args(include_flags()).args(sources).arg("-o");
+    must(compile.arg(format!("{}.{}.so", exe.display(), first.to_string_lossy())))
 }
 
 /// Runs a compiler; an error with what it said unless it succeeds.
