@@ -1,21 +1,24 @@
-//! `cargo xtask install`: puts librmon, its headers and rmon.pc where C programs find them, with
-//! cargo alone.
+//! `cargo xtask install`: puts librmon, its headers, rmon.pc and the CMake package where C programs
+//! find them, with cargo alone.
 //!
 //! cargo-c (`cargo cinstall`) does the same and more; this is for who does not have it.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::compilers::{self, cpp_dir, include_dir};
+use crate::compilers::{cpp_dir, include_dir};
+use crate::installed;
 use crate::library::{self, Library, STATIC_LIBS, copy};
-use crate::sh::{Cmd, fresh_dir, on_path, root, say};
+use crate::sh::{fresh_dir, root, say};
 use crate::steps::{Verdict, passed_with};
 
-/// How long a compiler, or the program that it made, may take.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// The CMake package: the same files for every kind of installation.
+pub const CMAKE_FILES: [&str; 3] = ["rmonConfig.cmake", "rmonConfigVersion.cmake", PATHS_FILE];
+
+/// The one that says where the headers are.
+const PATHS_FILE: &str = "rmonPaths.cmake";
 
 /// Options of `cargo xtask install`.
 #[derive(clap::Args)]
@@ -75,14 +78,30 @@ fn install(library: &Library, prefix: &Path, destdir: Option<&Path>, libdir: &Pa
     fs::write(&pc, pkg_config(&library.version, prefix, libdir))
         .with_context(|| format!("cannot write {}", pc.display()))?;
     say(pc.display().to_string());
+    let cmake = lib.join("cmake/rmon");
+    fs::create_dir_all(&cmake)?;
+    for name in CMAKE_FILES {
+        let file = cmake.join(name);
+        copy(&root().join("packaging/cmake").join(name), &file)?;
+        if name == PATHS_FILE && !is_below(libdir, prefix) {
+            let text = format!("set(rmon_INCLUDE_DIR \"{}\")\n", prefix.join("include").display());
+            fs::write(&file, text)?;
+        }
+        say(file.display().to_string());
+    }
     Ok(())
+}
+
+/// True if the libraries' folder is below the prefix: then all can be found from one another.
+fn is_below(libdir: &Path, prefix: &Path) -> bool {
+    libdir.is_relative() || libdir.starts_with(prefix)
 }
 
 /// The text of rmon.pc. Its paths are relative to itself where they can be, so that a moved
 /// installation still works.
 fn pkg_config(version: &str, prefix: &Path, libdir: &Path) -> String {
     let inside = libdir.strip_prefix(prefix).unwrap_or(libdir);
-    let prefix = if inside.is_relative() {
+    let prefix = if is_below(libdir, prefix) {
         let up =
             inside.components().filter(|part| matches!(part, Component::Normal(_))).map(|_| "/..");
         format!("${{pcfiledir}}/..{}", up.collect::<String>())
@@ -106,83 +125,23 @@ Cflags: -I${{includedir}}
     )
 }
 
-const PROGRAM: &str = "\
-#include <rmon.h>
-#include <stdio.h>
-
-int main(void)
-{
-    char name[8];
-    if (rmon_use_tool_id(RMON_PROFILER_ID, \"probe\") != RMON_OK) return 1;
-    if (rmon_get_tool(RMON_PROFILER_ID, name, sizeof name) != 5) return 2;
-    if (rmon_free_tool_id(RMON_PROFILER_ID) != RMON_OK) return 3;
-    puts(rmon_version());
-    return 0;
-}
-";
-
-/// A step of the tests: what was installed is found by pkg-config, links both ways, and runs, also
-/// after a move.
+/// A step of the tests: programs are built with what was installed and run, by pkg-config and CMake,
+/// also after it was moved.
 pub fn check(library: &Library) -> Result<Verdict> {
-    if !on_path("pkg-config") {
-        return Ok(Verdict::Skipped("pkg-config not found".to_string()));
-    }
-    let (toolchains, _) = compilers::find();
-    let toolchain = toolchains.first().context("no C compiler found")?;
     let dir = fresh_dir("install")?;
-    let source = dir.join("program.c");
-    fs::write(&source, PROGRAM)?;
     install(library, Path::new("/opt/rmon"), Some(&dir.join("destdir")), Path::new("lib"))?;
     install(library, &dir.join("plain"), None, Path::new("lib"))?;
+    install(library, &dir.join("apart"), None, &dir.join("libraries"))?;
     install(library, &dir.join("before"), None, Path::new("lib/deeper"))?;
     fs::rename(dir.join("before"), dir.join("after"))?;
-    for lib in ["destdir/opt/rmon/lib", "plain/lib", "after/lib/deeper"] {
-        let lib = dir.join(lib);
-        for (linkage, statically) in [("shared", false), ("static", true)] {
-            let mut query = vec!["--cflags", "--libs", "rmon"];
-            if statically {
-                query.insert(0, "--static");
-            }
-            let flags = Cmd::new("pkg-config")
-                .args(&query)
-                .env("PKG_CONFIG_PATH", lib.join("pkgconfig"))
-                .read()?;
-            // pkg-config knows how to name what a static library needs, not how to choose it.
-            let flags: Vec<&str> = flags.split_whitespace().collect();
-            let chosen = flags
-                .iter()
-                .map(|flag| if statically && *flag == "-lrmon" { "-l:librmon.a" } else { flag });
-            let exe = dir.join(linkage);
-            must(
-                toolchain
-                    .cmd("c99")
-                    .context("no C compiler")?
-                    .arg(&source)
-                    .arg("-o")
-                    .arg(&exe)
-                    .args(chosen),
-            )?;
-            let program = Cmd::new(&exe);
-            let said =
-                must(if statically { program } else { program.env("LD_LIBRARY_PATH", &lib) })?;
-            if said.trim() != library.version {
-                bail!("a program linked with {} says that it has version {said}", lib.display());
-            }
-            if statically
-                && Cmd::new("readelf").arg("--dynamic").arg(&exe).read()?.contains("librmon")
-            {
-                bail!("a program linked statically with {} still needs librmon.so", lib.display());
-            }
-        }
-        let version = Cmd::new("pkg-config")
-            .args(["--modversion", "rmon"])
-            .env("PKG_CONFIG_PATH", lib.join("pkgconfig"))
-            .read()?;
-        if version != library.version {
-            bail!("pkg-config says version {version}, not {}", library.version);
-        }
+    let libs = ["destdir/opt/rmon/lib", "plain/lib", "libraries", "after/lib/deeper"];
+    let libs = libs.map(|lib| dir.join(lib));
+    let mut done = Vec::new();
+    match installed::pkg_config(&libs.each_ref().map(PathBuf::as_path), &library.version)? {
+        Verdict::Skipped(why) => return Ok(Verdict::Skipped(why)),
+        Verdict::Passed(note) => done.push(note),
     }
-    passed_with("plain, with --destdir, moved; shared and static")
+    passed_with(done.join("; "))
 }
 
 /// A step of the tests: rustc still says that a static librmon needs what rmon.pc says.
@@ -196,35 +155,6 @@ pub fn static_libs() -> Result<Verdict> {
         bail!("rustc says {said:?}; rmon.pc and the tests say {pinned:?}");
     }
     passed_with(STATIC_LIBS.join(" "))
-}
-
-/// A step of the tests: Cargo.toml tells cargo-c to make what we make.
-pub fn cargo_c() -> Result<Verdict> {
-    let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
-    let wanted = [
-        "[package.metadata.capi.header]",
-        "generation = false",
-        "version_suffix_components = 1",
-        "capi = []",
-    ];
-    for line in wanted {
-        if !manifest.lines().any(|known| known.split('#').next().unwrap_or_default().trim() == line)
-        {
-            bail!("Cargo.toml lacks {line:?}: cargo-c would make another SONAME or header");
-        }
-    }
-    passed_with("")
-}
-
-/// Runs a command; returns what it said, an error with that unless it succeeds.
-fn must(cmd: Cmd) -> Result<String> {
-    let line = cmd.line();
-    say(format!("$ {line}"));
-    let outcome = cmd.outcome(TIME_LIMIT)?;
-    if !outcome.success() {
-        bail!("{}: {line}\n{}", outcome.ending(), outcome.text);
-    }
-    Ok(outcome.text)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The project's own commands. Each lives in a module of its own; this file only names them.
 
+mod abi;
 mod bench;
 mod bless;
 mod c_tests;
@@ -8,6 +9,7 @@ mod demo;
 mod exports;
 mod headers;
 mod install;
+mod installed;
 mod library;
 mod package;
 mod parallel;
@@ -51,6 +53,11 @@ enum Command {
     Bench(bench::Args),
     /// Makes include/rmon.h anew from the sources
     Bless(bless::Args),
+    /// Compares librmon's ABI with the one that is checked in, by abidiff
+    ///
+    /// What is gone or has changed is a failure, what has been added is not. --bless makes the ABI the
+    /// one that is checked in.
+    Abi(abi::Args),
     /// Installs librmon, its headers and rmon.pc below a prefix
     ///
     /// For who does not have cargo-c: `cargo cinstall` does the same and more.
@@ -71,6 +78,7 @@ fn main() -> ExitCode {
         Command::Valgrind(args) => valgrind::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Bless(args) => bless::run(args).map(done),
+        Command::Abi(args) => abi::run(args).map(done),
         Command::Install(args) => install::run(args).map(done),
         Command::Pythons(args) => pythons::run(args).map(done),
     };

@@ -9,7 +9,7 @@ use crate::library::{self, Library};
 use crate::pythons::{self, Python};
 use crate::sh::{self, root, target_dir};
 use crate::steps::{Steps, passed, passed_with};
-use crate::{bless, c_tests, exports, headers, install, package, pytests, valgrind};
+use crate::{abi, bless, c_tests, exports, headers, install, package, pytests, valgrind};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -117,6 +117,7 @@ fn with_library(
     steps.run("exports: own names only", || exports::own_names(library));
     steps.run("exports: none of CPython's", || exports::none_of_python(library, pythons));
     steps.run("exports: SONAME and needs", || exports::dynamic_section(library));
+    steps.run("ABI: abidiff", abi::check);
     headers::all(steps, library, quick)?;
     c_tests::all(steps, library, &[], quick)?;
     if quick {
@@ -126,7 +127,6 @@ fn with_library(
     }
     steps.run("install", || install::check(library));
     steps.run("what a static librmon needs", install::static_libs);
-    steps.run("cargo-c's settings", install::cargo_c);
     pytests::all(steps, library, pythons, false)?;
     package::all(steps, pythons);
     Ok(())
