@@ -275,3 +275,72 @@ mod library {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem::MaybeUninit;
+    use std::ptr::addr_of_mut;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// How often the table below has been asked to enter a scope.
+    static ENTERED: AtomicUsize = AtomicUsize::new(0);
+
+    unsafe extern "C" fn enter_scope(_: *mut Cell, _: *mut u64, _: *const u8, _: isize) -> c_int {
+        ENTERED.fetch_add(1, Relaxed);
+        0
+    }
+
+    /// A table of a librmon that has functions of which this crate knows nothing.
+    #[repr(C)]
+    struct Newer {
+        known: Table,
+        unknown: [usize; 8],
+    }
+
+    /// Whether the emitter stays awake with this table, and how often it has used it.
+    fn attach_to(table: *mut Table) -> (bool, usize) {
+        static AWAKE: AtomicU64 = AtomicU64::new(7);
+        SLOT.table.store(table, Release);
+        SLOT.version.store(&AWAKE as *const AtomicU64 as *mut AtomicU64, Release);
+        let before = ENTERED.load(Relaxed);
+        let states: [Cell; 0] = [];
+        // SAFETY: a scope of no events.
+        unsafe { refresh(states.as_ptr() as *mut Cell, &AtomicU64::new(0), &[]) };
+        let awake = SLOT.table.load(Acquire) == table && current_version() == 7;
+        let asleep = SLOT.table.load(Acquire).is_null() && current_version() == 0;
+        assert!(awake != asleep, "either whole or not at all");
+        (awake, ENTERED.load(Relaxed) - before)
+    }
+
+    // One test, since there is one slot.
+    #[test]
+    fn a_table_must_be_of_this_abi_and_at_least_as_large_as_this_crates() {
+        let mut newer = MaybeUninit::<Newer>::uninit();
+        // SAFETY: within the struct, every byte of which is written: no function is NULL, and none but
+        // the one below is called.
+        let table = unsafe {
+            newer.as_mut_ptr().write_bytes(1, 1);
+            addr_of_mut!((*newer.as_mut_ptr()).known)
+        };
+        let with = |magic, size: usize, abi_version| {
+            // SAFETY: as above.
+            unsafe {
+                addr_of_mut!((*table).magic).write(magic);
+                addr_of_mut!((*table).struct_size).write(size as u32);
+                addr_of_mut!((*table).abi_version).write(abi_version);
+                addr_of_mut!((*table).enter_scope).write(enter_scope);
+            }
+            attach_to(table)
+        };
+        let (own, bigger) = (size_of::<Table>(), size_of::<Newer>());
+        assert_eq!(with(MAGIC, own, ABI_VERSION), (true, 1));
+        assert_eq!(with(MAGIC, bigger, ABI_VERSION), (true, 1), "a newer librmon");
+        assert_eq!(with(MAGIC, own - 1, ABI_VERSION), (false, 0), "an older librmon");
+        assert_eq!(with(MAGIC, 0, ABI_VERSION), (false, 0));
+        assert_eq!(with(MAGIC, own, ABI_VERSION + 1), (false, 0), "another ABI");
+        assert_eq!(with(MAGIC + 1, own, ABI_VERSION), (false, 0), "no table");
+        assert_eq!(with(MAGIC, own, ABI_VERSION), (true, 1), "it can be attached again");
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::os::raw::c_void;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rmon::ffi::attach::{rmon_attach, rmon_detach, RMON_HOST_NONE, RMON_HOST_PYTHON};
@@ -385,4 +387,38 @@ fn a_detached_emitter_sleeps_until_it_is_attached() {
     emitter.enter();
     emitter.line(&code_like("awake"), 0, 1).unwrap();
     assert_eq!(listener.names(), ["LINE"]);
+}
+
+#[test]
+fn threads_fire_while_they_are_put_to_sleep_and_woken() {
+    static EMITTER: Emitter = Emitter::new();
+    static SCOPE: Scope<3> = Scope::new([Event::Line, Event::Jump, Event::Line]);
+    let (listener, code) = (Listener::new(), code_like("storm"));
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    let own = code_like("own"); // made awake, dropped asleep, and the other way round
+                    EMITTER.enter();
+                    EMITTER.line(&code, 0, 1).unwrap();
+                    EMITTER.py_start(&own, 0).unwrap();
+                    SCOPE.enter();
+                    SCOPE.state::<2>().line(&own, 1, 2).unwrap();
+                }
+            });
+        }
+        for _ in 0..500 {
+            assert_eq!(rmon_detach(HOST), 0);
+            listener.seen();
+            assert_eq!(rmon_attach(HOST), 0);
+        }
+        over.store(true, Relaxed);
+    });
+    listener.seen();
+    EMITTER.enter();
+    SCOPE.enter();
+    EMITTER.line(&code, 0, 7).unwrap();
+    SCOPE.state::<1>().jump(&code, 0, 8).unwrap();
+    assert_eq!(listener.names(), ["LINE", "JUMP"]);
 }

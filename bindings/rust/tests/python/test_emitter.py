@@ -35,30 +35,35 @@ class Tool:
         self.seen: list[tuple[Any, ...]] = []
         self.answer: Callable[[], object] = lambda: None
 
-    def callback(self, *args: Any) -> object:
-        self.seen.append(args)
+    def callback(self, code: object, *args: Any) -> object:
+        if isinstance(code, CodeType):
+            return None  # On CPython 3.12 and newer a tool sees Python code, too.
+        self.seen.append((code, *args))
         return self.answer()
+
+    def listen(self, *names: str) -> None:
+        """Has events on: all, if none is named."""
+        event_set = 0
+        for name in names or NAMES:
+            event_set |= getattr(EVENTS, name)
+        monitoring.set_events(TOOL, event_set)
+        firing.enter()
+        self.seen.clear()
+
+    def told(self) -> list[tuple[Any, ...]]:
+        """What has been seen; the end of listening."""
+        monitoring.set_events(TOOL, 0)
+        return self.seen
 
 
 @pytest.fixture
 def tool() -> Iterator[Tool]:
     tool = Tool()
     monitoring.use_tool_id(TOOL, "test")
-    every = 0
     for name in NAMES:
         monitoring.register_callback(TOOL, getattr(EVENTS, name), tool.callback)
-        every |= getattr(EVENTS, name)
-    monitoring.set_events(TOOL, every)
-    firing.enter()
-    assert firing.is_active()
-    tool.seen.clear()
     yield tool
     monitoring.free_tool_id(TOOL)
-
-
-def native(tool: Tool, code: object) -> list[tuple[Any, ...]]:
-    """What was seen of one code. (On CPython 3.12 and newer the tool sees Python code, too.)"""
-    return [args for args in tool.seen if args[0] is code]
 
 
 def failing(error: BaseException) -> Callable[[], object]:
@@ -76,64 +81,71 @@ ARGUMENTS.update({name: (3, 44) for name in ["JUMP", "BRANCH", "BRANCH_LEFT", "B
 @pytest.mark.parametrize("name", sorted(ARGUMENTS))
 def test_events_without_objects_arrive_with_their_numbers(tool: Tool, name: str) -> None:
     code = Thing()
+    tool.listen()
     firing.fire(code, fire(name, 3, number=44))
-    assert native(tool, code) == [(code, *ARGUMENTS[name])]
+    assert tool.told() == [(code, *ARGUMENTS[name])]
 
 
 @pytest.mark.parametrize("name", ["PY_RETURN", "PY_YIELD", *EXCEPTIONS])
 def test_events_with_an_object_arrive_with_it(tool: Tool, name: str) -> None:
     code, obj = Thing(), ValueError("x")
+    tool.listen()
     firing.fire(code, fire(name, 3, obj))
-    [(_, offset, arrived)] = native(tool, code)
+    [(_, offset, arrived)] = tool.told()
     assert offset == 3 and arrived is obj
 
 
 @pytest.mark.parametrize("name", ["CALL", "C_RETURN", "C_RAISE"])
 def test_calls_arrive_with_callable_and_argument(tool: Tool, name: str) -> None:
     code, obj, arg0 = Thing(), Thing(), Thing()
+    tool.listen()
     firing.fire(code, fire(name, 3, obj, arg0))
     firing.fire(code, fire(name, 4, obj))
-    assert native(tool, code) == [(code, 3, obj, arg0), (code, 4, obj, monitoring.MISSING)]
+    assert tool.told() == [(code, 3, obj, arg0), (code, 4, obj, monitoring.MISSING)]
 
 
 @pytest.mark.parametrize("value", [7, (1, 2), None])
 def test_stop_iteration_arrives_as_an_exception_with_the_value(tool: Tool, value: object) -> None:
     code = Thing()
+    tool.listen()
     firing.fire(code, fire("STOP_ITERATION", 3, value))
-    [(_, _, exception)] = native(tool, code)
+    [(_, _, exception)] = tool.told()
     assert type(exception) is StopIteration and exception.value == value
 
 
 def test_a_stop_iteration_that_is_one_already_arrives_as_it_is(tool: Tool) -> None:
     code, exception = Thing(), StopIteration(3)
+    tool.listen()
     firing.fire(code, fire("STOP_ITERATION", 3, exception))
-    assert native(tool, code)[0][2] is exception
+    assert tool.told()[0][2] is exception
 
 
 def test_a_look_alike_arrives_with_what_tools_read_of_a_code(tool: Tool) -> None:
+    tool.listen()
     firing.fire_look_alike(fire("PY_START", 0))
-    [code] = {args[0] for args in tool.seen if not isinstance(args[0], CodeType)}
+    [code] = {args[0] for args in tool.told()}
     assert (code.co_name, code.co_qualname, code.co_filename) == ("area", "Shape.area", "shape.x")
     assert (code.co_firstlineno, [entry[2] for entry in code.co_lines()]) == (7, [7, 8])
 
 
 def test_events_of_a_look_alike_can_be_about_objects(tool: Tool) -> None:
     obj, arg0 = Thing(), Thing()
+    tool.listen()
     firing.fire_look_alike(fire("CALL", 3, obj, arg0))
-    [args] = [args[1:] for args in tool.seen if not isinstance(args[0], CodeType)]
+    [args] = [args[1:] for args in tool.told()]
     assert args == (3, obj, arg0)
 
 
 def test_a_look_alike_is_fired_on_a_thread_that_is_not_attached(tool: Tool) -> None:
+    tool.listen()
     assert firing.fire_detached(8) == 0
-    assert [args[1] for args in tool.seen if not isinstance(args[0], CodeType)] == [8]
+    assert [args[1] for args in tool.told()] == [8]
 
 
 @pytest.mark.parametrize("how", ["object", "look-alike"])
 def test_what_a_callback_raises_comes_out_of_the_fire(tool: Tool, how: str) -> None:
     error = KeyError("mine")
-    monitoring.set_events(TOOL, EVENTS.PY_YIELD)
-    firing.enter()
+    tool.listen("PY_YIELD")
     tool.answer = failing(error)
     with pytest.raises(KeyError) as caught:
         if how == "object":
@@ -145,6 +157,7 @@ def test_what_a_callback_raises_comes_out_of_the_fire(tool: Tool, how: str) -> N
 
 @pytest.mark.parametrize("how", ["object", "look-alike"])
 def test_a_negative_offset_is_a_value_error(tool: Tool, how: str) -> None:
+    tool.listen()
     with pytest.raises(ValueError, match="^offset must be non-negative$"):
         if how == "object":
             firing.fire(Thing(), fire("LINE", -1))
@@ -154,18 +167,16 @@ def test_a_negative_offset_is_a_value_error(tool: Tool, how: str) -> None:
 
 def test_disable_disables_the_location(tool: Tool) -> None:
     code = Thing()
-    monitoring.set_events(TOOL, EVENTS.PY_YIELD)
-    firing.enter()
+    tool.listen("PY_YIELD")
     tool.answer = lambda: monitoring.DISABLE
     for offset in [1, 1, 2, 1]:
         firing.fire(code, fire("PY_YIELD", offset))
-    assert [args[1] for args in native(tool, code)] == [1, 2]
+    assert [args[1] for args in tool.told()] == [1, 2]
     monitoring.restart_events()
 
 
 def test_what_cannot_be_disabled_says_so(tool: Tool) -> None:
-    monitoring.set_events(TOOL, EVENTS.PY_THROW)
-    firing.enter()
+    tool.listen("PY_THROW")
     tool.answer = lambda: monitoring.DISABLE
     with pytest.raises(ValueError, match="^Cannot disable PY_THROW events. Callback removed.$"):
         firing.fire(Thing(), fire("PY_THROW", 0, ValueError()))
@@ -176,15 +187,15 @@ def test_an_exception_in_flight_survives_the_fire(tool: Tool, name: str) -> None
     during: list[object] = []
     code, exception = Thing(), KeyError("in flight")
     tool.answer = lambda: during.append(sys.exc_info()[1])
+    tool.listen()
     after = firing.fire_in_flight(code, fire(name, 0, ValueError()), exception)
-    assert after is exception and native(tool, code)
+    assert after is exception and tool.told()
     assert set(during) == {None}
 
 
 def test_an_exception_in_flight_is_the_context_of_a_callbacks(tool: Tool) -> None:
     exception, error = KeyError("in flight"), RuntimeError("callback")
-    monitoring.set_events(TOOL, EVENTS.PY_YIELD)
-    firing.enter()
+    tool.listen("PY_YIELD")
     tool.answer = failing(error)
     with pytest.raises(RuntimeError) as caught:
         firing.fire_in_flight(Thing(), fire("PY_YIELD"), exception)
@@ -194,8 +205,7 @@ def test_an_exception_in_flight_is_the_context_of_a_callbacks(tool: Tool) -> Non
 def test_contexts_never_form_a_ring(tool: Tool) -> None:
     error, exception = RuntimeError("callback"), KeyError("in flight")
     exception.__context__ = error
-    monitoring.set_events(TOOL, EVENTS.PY_YIELD)
-    firing.enter()
+    tool.listen("PY_YIELD")
     tool.answer = failing(error)
     with pytest.raises(RuntimeError):
         firing.fire_in_flight(Thing(), fire("PY_YIELD"), exception)
@@ -204,6 +214,7 @@ def test_contexts_never_form_a_ring(tool: Tool) -> None:
 
 def test_an_error_of_rmons_has_the_exception_in_flight_as_its_context(tool: Tool) -> None:
     exception = KeyError("in flight")
+    tool.listen()
     with pytest.raises(ValueError, match="non-negative") as caught:
         firing.fire_in_flight(Thing(), fire("PY_YIELD", -1), exception)
     assert caught.value.__context__ is exception
@@ -211,17 +222,18 @@ def test_an_error_of_rmons_has_the_exception_in_flight_as_its_context(tool: Tool
 
 def test_a_frame_returns_when_it_is_dropped(tool: Tool) -> None:
     code = Thing()
+    tool.listen()
     firing.call(code, False)
-    assert native(tool, code) == [(code, 0), (code, 2), (code, 4, None)]
+    assert tool.told() == [(code, 0), (code, 2), (code, 4, None)]
 
 
 def test_a_frame_unwinds_when_it_panics(tool: Tool) -> None:
     code = Thing()
-    monitoring.set_events(TOOL, EVENTS.PY_START | EVENTS.PY_RETURN | EVENTS.PY_UNWIND)
-    monitoring.register_callback(TOOL, EVENTS.PY_UNWIND, lambda *args: tool.seen.append((*args, "unwound")))
+    tool.listen("PY_START", "PY_RETURN", "PY_UNWIND")
+    monitoring.register_callback(TOOL, EVENTS.PY_UNWIND, lambda *args: tool.callback(*args, "unwound"))
     with pytest.raises(BaseException, match="as it was told to"):
         firing.call(code, True)
-    assert native(tool, code) == [(code, 0), (code, 4, None, "unwound")]
+    assert tool.told() == [(code, 0), (code, 4, None, "unwound")]
 
 
 @pytest.mark.parametrize("panics", [False, True])
@@ -231,30 +243,22 @@ def test_what_is_raised_at_a_frames_end_is_unraisable(
     unraisable: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: unraisable.append(args.exc_value))
     error = KeyError("too late")
-    monitoring.set_events(TOOL, EVENTS.PY_UNWIND if panics else EVENTS.PY_RETURN)
     code = Thing()
-
-    def callback(seen: object, *args: object) -> None:
-        if seen is code:
-            raise error
-
-    monitoring.register_callback(TOOL, EVENTS.PY_RETURN, callback)
-    monitoring.register_callback(TOOL, EVENTS.PY_UNWIND, callback)
+    tool.listen("PY_UNWIND" if panics else "PY_RETURN")
+    tool.answer = failing(error)
     if panics:
         with pytest.raises(BaseException, match="as it was told to"):
             firing.call(code, panics)
     else:
         firing.call(code, panics)
-    monitoring.set_events(TOOL, 0)
-    assert unraisable == [error]
+    assert tool.told() and unraisable == [error]
 
 
 def test_fires_hold_nothing(tool: Tool) -> None:
     code, obj, value = Thing(), Thing(), (1, 2)
     monitoring.register_callback(TOOL, EVENTS.CALL, lambda *args: None)
     monitoring.register_callback(TOOL, EVENTS.STOP_ITERATION, lambda *args: None)
-    monitoring.set_events(TOOL, EVENTS.CALL | EVENTS.C_RETURN | EVENTS.C_RAISE | EVENTS.STOP_ITERATION)
-    firing.enter()
+    tool.listen("CALL", "C_RETURN", "C_RAISE", "STOP_ITERATION")
     before = [sys.getrefcount(thing) for thing in (code, obj, value)]
     for _ in range(100):
         firing.fire(code, fire("CALL", 0, obj, value))
@@ -264,8 +268,7 @@ def test_fires_hold_nothing(tool: Tool) -> None:
 
 def test_errors_hold_nothing(tool: Tool) -> None:
     code, error = Thing(), KeyError()
-    monitoring.set_events(TOOL, EVENTS.PY_YIELD)
-    firing.enter()
+    tool.listen("PY_YIELD")
     tool.answer = failing(error)
     before = [sys.getrefcount(thing) for thing in (code, error)]
     for _ in range(100):
@@ -280,6 +283,7 @@ def test_errors_hold_nothing(tool: Tool) -> None:
 
 def test_detached_extensions_sleep(tool: Tool) -> None:
     code = Thing()
+    tool.listen()
     rmon.detach()
     try:
         firing.fire(code, fire("LINE"))
@@ -288,7 +292,7 @@ def test_detached_extensions_sleep(tool: Tool) -> None:
     finally:
         rmon.attach()
     firing.enter()
-    assert firing.is_active() and not native(tool, code)
+    assert firing.is_active() and not tool.told()
 
 
 def test_the_extension_works_without_rmon_and_wakes_when_it_comes() -> None:
