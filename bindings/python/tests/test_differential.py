@@ -3,17 +3,14 @@
 A program is a list of calls of tool functions, good and bad, with real Python functions executed in between, while
 callbacks return DISABLE, raise, and change the tools themselves. It runs in three processes: with sys.monitoring alone,
 with rmon.monitoring, and with sys.monitoring while rmon.install() is in force. Each writes down what every call
-returned or raised and what every callback got; the three lists must be the same. So must the lists of a second kind
-of program, on 3.13 and newer, which fires events of look-alikes through CPython's _testcapi and through rmon.testing.
+returned or raised and what every callback got; the three lists must be the same. (Events of look-alikes are compared
+by test_semantics.py.)
 
 What is named here differs by contract and is left out or levelled:
   - free_tool_id clears the tool on every version; 3.12's and 3.13's does not.
   - clear_tool_id exists on every version; on 3.12 and 3.13 the interpreter has none.
   - get_local_events and set_local_events take any object.
   - rmon.monitoring.events has BRANCH_LEFT and BRANCH_RIGHT on 3.12 and 3.13 too.
-  - For look-alikes (second kind), the points of the README's "Differences from CPython": nothing is disabled, scopes
-    are entered for each fire, callbacks fire nothing, no value is a tuple, and C_RETURN, C_RAISE and BRANCH are not
-    used.
 
 The seed of a failing program is in the test's message: python test_differential.py rmon SEED LENGTH prints its list.
 """
@@ -28,7 +25,7 @@ import subprocess
 import sys
 import types
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable
+from typing import Any
 
 SEED = int(os.environ.get("RMON_TEST_SEED", "20240311"))
 TOOLS = (1, 2, 3)
@@ -311,130 +308,17 @@ class Program:
         return self.log
 
 
-# ---- Look-alikes ----
-
-
-class LookAlikeProgram:
-    """Calls of tool functions, with fires by _testcapi, or by rmon.testing."""
-
-    FIRES: dict[str, tuple[str, Callable[[random.Random], tuple[Any, ...]]]] = {
-        "PY_START": ("py_start", lambda r: ()),
-        "PY_RESUME": ("py_resume", lambda r: ()),
-        "PY_RETURN": ("py_return", lambda r: (r.choice((None, 5, "x")),)),
-        "PY_YIELD": ("py_yield", lambda r: (r.choice((None, 5, "x")),)),
-        "CALL": ("call", lambda r: (len, r.choice((None, "x")))),
-        "LINE": ("line", lambda r: (r.choice((1, 2, 0, -5, 2**31 - 1)),)),
-        "JUMP": ("jump", lambda r: (r.randrange(100),)),
-        "PY_THROW": ("py_throw", lambda r: (r.choice((ValueError(1), None)),)),
-        "RAISE": ("raise", lambda r: (r.choice((ValueError(1), None)),)),
-        "RERAISE": ("reraise", lambda r: (r.choice((ValueError(1), None)),)),
-        "EXCEPTION_HANDLED": ("exception_handled", lambda r: (r.choice((ValueError(1), None)),)),
-        "PY_UNWIND": ("py_unwind", lambda r: (r.choice((ValueError(1), None)),)),
-        "STOP_ITERATION": ("stop_iteration", lambda r: (r.choice((None, 5, StopIteration(3))),)),
-    }
-
-    def __init__(self, which: str, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.log: list[Any] = []
-        self.api = interface(which, [])
-        if which == "sys":
-            import _testcapi as capi
-        else:
-            from rmon import testing as capi
-        self.capi: Any = capi
-        if sys.version_info >= (3, 14):
-            directions = {
-                "BRANCH_LEFT": ("branch_left", lambda r: (r.randrange(100),)),
-                "BRANCH_RIGHT": ("branch_right", lambda r: (r.randrange(100),)),
-            }
-            self.fires = {**self.FIRES, **directions}
-        else:
-            self.fires = {**self.FIRES, "BRANCH": ("branch", lambda r: (r.randrange(100),))}
-        if not hasattr(__import__("_testcapi"), "fire_event_reraise"):
-            del self.fires["RERAISE"]
-        self.names = sorted(self.fires)
-        self.made = 0
-        self.code: Any = None
-
-    attempt = Program.attempt
-
-    def value(self, name: str) -> int:
-        number: int = getattr(self.api.events, name)
-        return number
-
-    def callback(self) -> Any:
-        self.made += 1
-        name, raising = f"callback {self.made}", self.random.random() < 0.3
-
-        def function(code: Any, *args: Any) -> None:
-            if code is self.code:
-                self.log.append([name, show(args)])
-                if raising:
-                    raise OSError(name)
-
-        return function
-
-    def fire(self) -> None:
-        name = self.random.choice(self.names)
-        what, make = self.fires[name]
-        length = self.random.choice((1, 1, 2))
-        offset = self.random.randrange(length)
-        number = self.value(name).bit_length() - 1
-        self.code = self.capi.CodeLike(length)
-        self.capi.monitoring_enter_scope(self.code, *[number] * length)
-        args = make(self.random)
-        try:
-            active = getattr(self.capi, f"fire_event_{what}")(self.code, offset, *args)
-            assert type(active) is int and 0 <= active < 256
-            result = "fired"  # rmon's states may be active for more tools, as long as nobody is called
-        except Exception as error:
-            result = show(error)
-        self.capi.monitoring_exit_scope()
-        self.log.append([f"fire {name} {offset} {show(args)}", result])
-
-    def run(self, length: int) -> list[Any]:
-        r = self.random
-        for tool in TOOLS[:2]:
-            self.attempt("use_tool_id", tool, "at first")
-            for name in self.names:
-                self.attempt_registering(tool, self.value(name), self.callback())
-            self.attempt("set_events", tool, sum(self.value(name) for name in r.sample(self.names, 8)))
-        for _ in range(length):
-            draw = r.random()
-            tool = r.choice(TOOLS)
-            if draw < 0.1:
-                self.attempt("use_tool_id", tool, "x")
-            elif draw < 0.12:
-                self.attempt("free_tool_id", tool)
-            elif draw < 0.3:
-                number = self.value(r.choice(self.names))
-                self.attempt_registering(tool, number, self.callback() if r.random() < 0.85 else None)
-            elif draw < 0.5:
-                chosen = r.sample(self.names, r.randint(0, 10))
-                self.attempt("set_events", tool, sum(self.value(name) for name in chosen))
-            else:
-                self.fire()
-        for tool in range(6):
-            self.api.free_tool_id(tool)
-        return self.log
-
-    def attempt_registering(self, tool: int, event: int, function: Any) -> None:
-        old = self.api.register_callback(tool, event, function)
-        self.log.append([f"register_callback {tool} {event}", old is None])
-
-
 # ---- The comparison ----
 
 
-def main(kind: str, which: str, seed: str, length: str) -> None:
+def main(which: str, seed: str, length: str) -> None:
     """Runs a program in this process, and prints its list."""
-    program: Any = Program if kind == "functions" else LookAlikeProgram
-    for entry in program(which, int(seed)).run(int(length)):
+    for entry in Program(which, int(seed)).run(int(length)):
         print(json.dumps(entry))
 
 
 if __name__ == "__main__":
-    main(*(sys.argv[1:] if len(sys.argv) == 5 else ["functions", *sys.argv[1:]]))
+    main(*sys.argv[1:])
     sys.exit()
 
 import pytest  # noqa: E402 - not where "sys" is measured
@@ -443,9 +327,9 @@ pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="the interpre
 PROGRAMS = 14
 
 
-def run_program(kind: str, which: str, seed: int) -> tuple[int, list[str], str]:
+def run_program(which: str, seed: int) -> tuple[int, list[str], str]:
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-W", "ignore", __file__, kind, which, str(seed), str(LENGTH)],
+        [sys.executable, "-X", "faulthandler", "-W", "ignore", __file__, which, str(seed), str(LENGTH)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -454,12 +338,12 @@ def run_program(kind: str, which: str, seed: int) -> tuple[int, list[str], str]:
     return done.returncode, done.stdout.splitlines(), done.stderr
 
 
-def compare(kind: str, which: str, seed: int) -> None:
+def compare(which: str, seed: int) -> None:
     with ThreadPoolExecutor(2) as pool:
-        native, ours = pool.map(lambda name: run_program(kind, name, seed), ("sys", which))
+        native, ours = pool.map(lambda name: run_program(name, seed), ("sys", which))
     if native[0] < 0:
         pytest.skip(f"the interpreter itself crashes with seed {seed}")
-    where = f"seed {seed}, {LENGTH} calls: python {os.path.basename(__file__)} {kind} {which} {seed} {LENGTH}"
+    where = f"seed {seed}, {LENGTH} calls: python {os.path.basename(__file__)} {which} {seed} {LENGTH}"
     assert native[0] == 0, f"the test is wrong: {where}\n{native[2]}"
     assert ours[0] == 0, f"{where}\n{ours[2]}"
     assert len(native[1]) > LENGTH
@@ -471,23 +355,12 @@ def compare(kind: str, which: str, seed: int) -> None:
 @pytest.mark.parametrize("which", ["rmon", "installed"])
 @pytest.mark.parametrize("number", range(PROGRAMS))
 def test_random_calls_with_functions_executed_in_between(which: str, number: int) -> None:
-    compare("functions", which, SEED + number)
+    compare(which, SEED + number)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 13), reason="the interpreter has no C API of monitoring")
-@pytest.mark.parametrize("which", ["rmon", "installed"])
-@pytest.mark.parametrize("number", range(PROGRAMS // 2))
-def test_random_fires_of_look_alikes(which: str, number: int) -> None:
-    pytest.importorskip("_testcapi")
-    compare("lookalikes", which, SEED + number)
-
-
-@pytest.mark.parametrize("kind", ["functions", "lookalikes"])
-def test_the_programs_are_worth_running(kind: str) -> None:
+def test_the_programs_are_worth_running() -> None:
     """They get callbacks called, calls refused, and callables raise."""
-    if kind == "lookalikes" and sys.version_info < (3, 13):
-        pytest.skip("the interpreter has no C API of monitoring")
-    text = "\n".join(line for number in range(5) for line in run_program(kind, "sys", SEED + number)[1])
-    assert text.count('["plain ' if kind == "functions" else '["callback ') > 100
+    text = "\n".join(line for number in range(5) for line in run_program("sys", SEED + number)[1])
+    assert text.count('["plain ') > 100
     assert "is not in use" in text
     assert "OSError" in text
