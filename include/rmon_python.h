@@ -10,8 +10,8 @@
  * On 3.13 and newer these names are macros that hide CPython's own, so that the extension uses none of CPython's
  * PyMonitoring functions. It works with Py_LIMITED_API, too. rmon.h's own names for emitters are there as well.
  *
- * Nothing needs to be linked or imported. The extension attaches lazily (see RMON_LAZY in rmon.h): its probes come alive
- * when rmon is imported, by whomever, before or after the extension; without rmon they are disabled probes. With
+ * Nothing needs to be linked or imported. The extension attaches lazily (see RMON_LAZY in rmon.h): its probes come
+ * alive when rmon is imported, by whomever, before or after the extension; without rmon they are disabled probes. With
  * `#define RMON_LINK` before the include the extension is to be linked with librmon instead. (That is so, too, where
  * there is no lazy attach, on systems without ELF, and if rmon.h was included before this file, after Python.h.)
  *
@@ -20,9 +20,10 @@
  *   - The exception that is set when an event is fired, of whatever kind, is set again afterwards, and out of the way
  *     while callbacks run. If the fire fails, it is the context of the exception that is then set.
  *   - An event that is fired while the interpreter has tracing off (inside a callback of sys.monitoring, or a trace
- *     function) is suppressed: 0, and nothing happens. (Not known, and not so, in the limited API.)
+ *     function) is suppressed: 0, and nothing happens. (In the limited API that is not known, and holds for tools in
+ *     Python only.)
  *   - STOP_ITERATION's value that is a tuple becomes the value of the StopIteration, not its arguments.
- *   - NULL as retval, arg0, value or code is allowed.
+ *   - NULL as retval, callable, arg0, value, target (which is then -1) or code is allowed.
  *   - A jump's or branch's target that is an int arrives as the event's target_offset, and its object is NULL. Any
  *     other object arrives as the event's object, and its target_offset is -1.
  *
@@ -43,6 +44,8 @@
 #define PY_SSIZE_T_CLEAN
 #endif
 #include <Python.h>
+
+#include <string.h>
 
 #if !defined(RMON_LINK) && !defined(RMON_LAZY) && !defined(RMON_H) && defined(__ELF__) \
     && (defined(__GNUC__) || defined(__clang__))
@@ -224,14 +227,13 @@ typedef struct rmon_python_fire {
     PyObject *arguments[6];
 } rmon_python_fire;
 
-/* The host: what only Python can tell rmon. The limited API has no means for it: there, rmon_code_describe knows none
- * of the codes. */
+/* The host: what only Python can tell rmon. */
 
 #ifdef Py_LIMITED_API
 
 #define rmon_python_is_tracing(thread) ((void)(thread), 0)
 #define rmon_python_has_raised(thread) ((void)(thread), PyErr_Occurred() != NULL)
-#define rmon_python_set_up() ((void)0)
+#define rmon_python_current_exception NULL /* there is no way to ask whether a thread is attached */
 
 #else
 
@@ -279,6 +281,14 @@ static inline void *rmon_python_current_exception(void *user_data)
     return raised;
 }
 
+#endif /* !Py_LIMITED_API */
+
+#if !defined(Py_LIMITED_API) || Py_LIMITED_API + 0 >= 0x03090000
+#define rmon_python_interpreter_dict() PyInterpreterState_GetDict(PyInterpreterState_Get())
+#else
+#define rmon_python_interpreter_dict() ((PyObject *)NULL)
+#endif
+
 /* Whether a code is that of the fire that is under way on this thread, and therefore an object. */
 static inline int rmon_python_is_fired(void *code)
 {
@@ -287,40 +297,87 @@ static inline int rmon_python_is_fired(void *code)
     return code != NULL && fire != NULL && (void *)fire->code == code;
 }
 
-/* rmon_host.describe: code objects, while their events are delivered. The texts live as long as the code object. */
+/* An attribute's text in UTF-8, which lives as long as the interpreter: a look-alike may make its texts anew each time,
+ * and in the limited API of 3.9 a str has none to lend. NULL if there is none; an exception may be set. */
+static inline const char *rmon_python_text(PyObject *code, const char *attribute)
+{
+    PyObject *kept = rmon_python_interpreter_dict(), *value = PyObject_GetAttrString(code, attribute), *key = NULL;
+    PyObject *text = NULL, *fresh;
+    if (kept != NULL && value != NULL && PyUnicode_Check(value))
+        key = Py_BuildValue("(sO)", "rmon", value);
+    if (key != NULL && (text = PyDict_GetItemWithError(kept, key)) == NULL && !PyErr_Occurred()) {
+        fresh = PyUnicode_AsUTF8String(value);
+        if (fresh != NULL && PyDict_SetItem(kept, key, fresh) == 0)
+            text = fresh;
+        Py_XDECREF(fresh); /* the dict holds it */
+    }
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return text != NULL ? PyBytes_AsString(text) : NULL;
+}
+
+/* Describes an object by its attributes, which are a code object's or a look-alike's. */
+static inline int rmon_python_describe_object(PyObject *code, rmon_code_info *out)
+{
+    PyObject *raised = PyErr_Occurred() ? rmon_python_take_raised() : NULL, *number;
+    const char *name = rmon_python_text(code, "co_name"), *qualname = NULL, *filename = NULL;
+    long line = 1;
+    if (name != NULL && (filename = rmon_python_text(code, "co_filename")) != NULL) {
+        qualname = rmon_python_text(code, "co_qualname"); /* since 3.11 */
+        PyErr_Clear();
+        number = PyObject_GetAttrString(code, "co_firstlineno");
+        if (number != NULL)
+            line = PyLong_AsLong(number);
+        Py_XDECREF(number);
+        out->first_line = PyErr_Occurred() || line < INT32_MIN || line > INT32_MAX ? 1 : (int32_t)line;
+        out->name = name;
+        out->qualname = qualname;
+        out->filename = filename;
+        out->lines = NULL;
+        out->line_count = 0;
+    }
+    PyErr_Clear();
+    if (raised != NULL)
+        rmon_python_put_raised(raised);
+    return filename != NULL ? RMON_OK : RMON_ERR_UNKNOWN_CODE;
+}
+
+/* rmon_host.describe: code objects and look-alikes, while their events are delivered. */
 static inline int rmon_python_describe(void *user_data, void *code, int firing, rmon_code_info *out)
 {
-    const PyCodeObject *object = (const PyCodeObject *)code;
-    const char *name, *qualname, *filename;
     (void)user_data;
-    if (!firing || !rmon_python_is_fired(code) || !PyCode_Check((PyObject *)code))
+    if (!firing || !rmon_python_is_fired(code))
         return RMON_ERR_UNKNOWN_CODE;
-    name = PyUnicode_AsUTF8(object->co_name);
-    filename = PyUnicode_AsUTF8(object->co_filename);
+#ifndef Py_LIMITED_API
+    if (PyCode_Check((PyObject *)code)) { /* by its own texts, which live as long as it does */
+        const PyCodeObject *object = (const PyCodeObject *)code;
+        const char *name = PyUnicode_AsUTF8(object->co_name), *filename = PyUnicode_AsUTF8(object->co_filename);
+        const char *qualname = name;
 #if PY_VERSION_HEX >= 0x030B0000
-    qualname = PyUnicode_AsUTF8(object->co_qualname);
-#else
-    qualname = name;
+        qualname = PyUnicode_AsUTF8(object->co_qualname);
 #endif
-    if (name == NULL || qualname == NULL || filename == NULL) { /* no memory, or lone surrogates */
-        PyErr_Clear();
-        return RMON_ERR_UNKNOWN_CODE;
+        if (name == NULL || qualname == NULL || filename == NULL) { /* no memory, or lone surrogates */
+            PyErr_Clear();
+            return RMON_ERR_UNKNOWN_CODE;
+        }
+        out->first_line = object->co_firstlineno;
+        out->name = name;
+        out->qualname = qualname;
+        out->filename = filename;
+        out->lines = NULL;
+        out->line_count = 0;
+        return RMON_OK;
     }
-    out->first_line = object->co_firstlineno;
-    out->name = name;
-    out->qualname = qualname;
-    out->filename = filename;
-    out->lines = NULL;
-    out->line_count = 0;
-    return RMON_OK;
+#endif
+    return rmon_python_describe_object((PyObject *)code, out);
 }
 
 static PyObject *volatile rmon_python_missing; /* sys.monitoring.MISSING, which never dies; NULL below 3.12 */
 static volatile int rmon_python_is_set_up;
 
-/* Makes this extension's functions the host's, unless rmon's Python package is there, which has better ones. Called by
- * the first active fire, without an exception set, and leaves none. Twice does no harm, nor does it that every
- * extension has functions of its own: they are the same. */
+/* Makes this extension's functions the host's, unless there are better ones: of rmon's Python package, or, for the
+ * limited API, of an extension that has the whole one. Called by the first active fire, without an exception set, and
+ * leaves none. Twice does no harm, nor does it that every extension has functions of its own: they are the same. */
 static inline void rmon_python_set_up(void)
 {
     static const rmon_host host = {
@@ -328,14 +385,20 @@ static inline void rmon_python_set_up(void)
     };
     PyObject *monitoring = PySys_GetObject("monitoring");
     PyObject *missing = monitoring != NULL ? PyObject_GetAttrString(monitoring, "MISSING") : NULL;
+    PyObject *known = rmon_python_interpreter_dict();
+    int is_better = PyDict_GetItemString(PyImport_GetModuleDict(), "rmon._rmon") != NULL;
     PyErr_Clear();
     RMON_PYTHON_STORE_(rmon_python_missing, missing);
-    if (PyDict_GetItemString(PyImport_GetModuleDict(), "rmon._rmon") == NULL)
+#ifdef Py_LIMITED_API
+    is_better = is_better || known == NULL || PyDict_GetItemString(known, "rmon.host") != NULL;
+#else
+    if (known != NULL && PyDict_SetItemString(known, "rmon.host", Py_True) < 0)
+        PyErr_Clear();
+#endif
+    if (!is_better)
         (void)rmon_set_host(&host);
     RMON_PYTHON_STORE_(rmon_python_is_set_up, 1);
 }
-
-#endif /* !Py_LIMITED_API */
 
 /* The fire */
 
@@ -420,12 +483,10 @@ static inline int rmon_python_deliver(int event, rmon_state *state, PyObject *co
     fire.code = code;
     fire.thread = thread;
     fire.release = NULL;
-#ifndef Py_LIMITED_API
     if (!RMON_PYTHON_LOAD_(rmon_python_is_set_up))
         rmon_python_set_up();
     if (arg0 != NULL && arg0 == RMON_PYTHON_LOAD_(rmon_python_missing))
         arg0 = NULL;
-#endif
     *note = &fire;
     status = rmon_python_call(event, state, code, offset, object, arg0, number);
     *note = outer;
@@ -646,17 +707,33 @@ static inline int rmon_python_fire_py_throw(rmon_state *state, PyObject *code, i
         ? rmon_python_fire_active(RMON_EVENT_PY_THROW, state, code, offset, NULL, NULL, -1) : 0;
 }
 
+/* Whether an event is a local one. */
+static inline int rmon_python_is_instrumented(int event)
+{
+    return event >= 0 && event < RMON_EVENT_COUNT && (RMON_EVENT_SET(event) & RMON_LOCAL_EVENTS) != 0;
+}
+
 /* ---- Cython ---- */
 
-/* What its code generator (3.1 to 3.3) passes, and what becomes of it:
- *   - As an offset, the position's index in the code object's table. Twice that is the byte offset at which
- *     co_lines() and co_positions() have it.
- *   - As RAISE's offset, the line. It becomes the offset of the first position on that line, where there is one.
+/* What its code generator (3.1 to 3.3) passes wrongly, and what becomes of it:
+ *   - As an offset, the index of the position in the code object's table. Twice that is the byte offset at which
+ *     co_lines() and co_positions() have it. An index that the code has no room for (a module's code has no table)
+ *     becomes 0. Before 3.11 Cython's code objects have no table, and every index keeps a number of its own.
+ *   - As RAISE's offset, the line, and as PY_UNWIND's, that of the function's first line. Both become the offset of
+ *     the first position on the line that raised; 0 where the table does not have it, as it does in generators, whose
+ *     tables have one line. LINE's offset is looked up, too, if Cython has none for it.
  *   - RAISE and PY_UNWIND without an exception, where __next__ raises StopIteration: its code then only returns NULL.
  *     The events get a StopIteration, and afterwards none is set.
+ *   - RAISE, RERAISE and EXCEPTION_HANDLED without the GIL, in a try statement below `with nogil`: they take it.
+ *   - PY_RESUME for what a generator is thrown, or PY_START, if it is the first thing that happens to it: that becomes
+ *     PY_THROW, as in the interpreter. A tool for PY_THROW alone hears of it in both cases.
  *   - For PY_YIELD, the state of PY_RETURN, after a test of its own of PY_YIELD's. So the state is not looked at.
  *   - PyMonitoring_ExitScope more often than PyMonitoring_EnterScope, or less: it does nothing here.
- *   - PY_RESUME with an exception set (a generator's throw): as for every event, it is set again afterwards.
+ *   - RAISE and PY_UNWIND twice for one call of a cpdef function from Python: the second, from the function that
+ *     Python calls, is left out.
+ *   - A second RAISE for an exception that was reported, or reraised, if nobody listens to the other exception events.
+ *   - A new code object for each call of what has none of its own: it is made once, and lives as long as the
+ *     interpreter.
  */
 
 /* By default Cython has monitoring on 3.13 and newer, and line events only where told to. Its code decides on that
@@ -667,6 +744,7 @@ static inline int rmon_python_fire_py_throw(rmon_state *state, PyObject *code, i
 #define CYTHON_PROFILE 0
 #endif
 #else
+#define RMON_CYTHON_
 #ifdef CYTHON_COMPILING_IN_CPYTHON
 #undef CYTHON_USE_SYS_MONITORING
 #endif
@@ -679,101 +757,326 @@ static inline int rmon_python_fire_py_throw(rmon_state *state, PyObject *code, i
 #endif
 #endif
 
-#ifndef RMON_DISABLED
-#define RMON_CYTHON_OFFSET_(offset) ((int32_t)((uint32_t)(offset) * 2))
+#ifdef RMON_CYTHON_
 
-/* The offset of the first position on a line of the code; 0 if it has none, or only far inside a large function.
- * (A later version reads the whole table. Before 3.11 Cython's code objects have none, nor has a module's code.) */
-static inline int32_t rmon_cython_offset_of_line(PyObject *code, int32_t line)
+/* The slow half is kept out of Cython's functions, whose fast paths would get slower by what it needs. */
+#if defined(__GNUC__) || defined(__clang__)
+#define RMON_CYTHON_SLOW_ static __attribute__((noinline, cold, unused))
+#define RMON_CYTHON_UNUSED_ __attribute__((unused))
+#else
+#define RMON_CYTHON_SLOW_ static inline
+#define RMON_CYTHON_UNUSED_
+#endif
+
+/* Codes and offsets */
+
+/* The offset for the position with an index. */
+static inline int32_t rmon_cython_offset(PyObject *code, int32_t index)
 {
-#if PY_VERSION_HEX >= 0x030B0000 && !defined(Py_LIMITED_API)
-    enum { FAR = 2 * 128 }; /* each look-up walks the table from its start */
-    int offset, found = -1;
+#if PY_VERSION_HEX >= 0x030B0000
+    if (code != NULL && PyCode_Check(code) && index >= Py_SIZE(code)) /* in code units, of two bytes */
+        return 0;
+#else
+    (void)code;
+#endif
+    return (int32_t)((uint32_t)index * 2);
+}
+
+#if PY_VERSION_HEX >= 0x030B0000
+/* Reads a number from a line table: six bits a byte, the lowest first, and a bit that says that more follow. */
+static inline unsigned rmon_cython_varint(const unsigned char **at, const unsigned char *end)
+{
+    unsigned value = 0, shift = 0, byte = 0x40;
+    while ((byte & 0x40) && *at < end && shift < 32) {
+        byte = *(*at)++;
+        value |= (byte & 0x3f) << shift;
+        shift += 6;
+    }
+    return value;
+}
+#endif
+
+/* The offset of the first position on a line of the code; 0 if it has none. */
+RMON_CYTHON_SLOW_ int32_t rmon_cython_offset_of_line(PyObject *code, int line)
+{
+#if PY_VERSION_HEX >= 0x030B0000
+    enum { ONE_LINE_0 = 10, ONE_LINE_2 = 12, NO_COLUMNS = 13, LONG = 14 }; /* CPython's InternalDocs/locations.md */
+    const unsigned char *at, *end;
+    int current, offset = 0;
     if (code == NULL || !PyCode_Check(code))
         return 0;
-    for (offset = 0; offset < FAR; offset += 2) {
-        found = PyCode_Addr2Line((PyCodeObject *)code, offset);
-        if (found == line)
+    current = ((PyCodeObject *)code)->co_firstlineno;
+    at = (const unsigned char *)PyBytes_AS_STRING(((PyCodeObject *)code)->co_linetable);
+    end = at + PyBytes_GET_SIZE(((PyCodeObject *)code)->co_linetable);
+    while (at < end) {
+        int kind = *at >> 3 & 15, units = (*at & 7) + 1;
+        at++;
+        if (kind >= ONE_LINE_0 && kind <= ONE_LINE_2) {
+            current += kind - ONE_LINE_0;
+        } else if (kind == NO_COLUMNS || kind == LONG) {
+            unsigned delta = rmon_cython_varint(&at, end);
+            current += delta & 1 ? -(int)(delta >> 1) : (int)(delta >> 1);
+        }
+        if (current == line && kind <= LONG)
             return offset;
-        if (found < 0)
-            break;
+        while (at < end && !(*at & 0x80)) /* columns; only an entry's first byte has this bit */
+            at++;
+        offset += 2 * units;
     }
-#endif
+#else
     (void)code;
     (void)line;
+#endif
     return 0;
 }
 
-static inline int rmon_cython_fire_exception(int event, rmon_state *state, PyObject *code, int32_t offset)
+/* Cython's way to make a code object for a function that has none at hand: always the same one for the same place of
+ * this extension, in each interpreter. Whatever else uses PyCode_NewEmpty (tracebacks) gets a new one as ever. */
+RMON_CYTHON_SLOW_ PyCodeObject *rmon_cython_code(const char *filename, const char *name, int line)
 {
-    int status, is_end = !PyErr_Occurred();
+    static const char extension = 0; /* its address says whose code it is */
+    PyObject *raised = PyErr_Occurred() ? rmon_python_take_raised() : NULL;
+    PyObject *made = PyInterpreterState_GetDict(PyInterpreterState_Get()), *key, *code = NULL, *fresh;
+    key = Py_BuildValue("(snyyi)", "rmon", (Py_ssize_t)(intptr_t)&extension, filename, name, line);
+    if (made != NULL && key != NULL)
+        code = PyDict_GetItemWithError(made, key);
+    if (code == NULL && !PyErr_Occurred()) {
+        fresh = (PyObject *)PyCode_NewEmpty(filename, name, line);
+        code = fresh != NULL && made != NULL ? PyDict_SetDefault(made, key, fresh) : fresh;
+        Py_XINCREF(code);
+        Py_XDECREF(fresh);
+    } else {
+        Py_XINCREF(code);
+    }
+    Py_XDECREF(key);
+    if (code == NULL && raised != NULL)
+        rmon_python_chain_raised(raised);
+    else if (raised != NULL)
+        rmon_python_put_raised(raised);
+    return (PyCodeObject *)code;
+}
+
+static inline PyCodeObject *rmon_cython_new_code(const char *filename, const char *name, int line)
+{
+    return PyCode_NewEmpty(filename, name, line);
+}
+
+/* The monitoring code is known by the name of the variable that it passes. */
+#define rmon_cython_new_empty(filename, name, line) \
+    (strcmp(#line, "firstlineno") == 0 ? rmon_cython_code : rmon_cython_new_code)(filename, name, line)
+
+/* Whether it is Cython's own code that fires or enters, and not a module's that was written to CPython's documentation.
+ * It is known by its names. Compilers know the answer. */
+#define RMON_CYTHON_IS_OWN_(state)                                                        \
+    (strstr(#state, "__Pyx_Monitoring_") != NULL || strcmp(#state, "monitoring_state") == 0 \
+     || strcmp(#state, "state_array") == 0)
+
+/* Scopes */
+
+/* Where some events stand in Cython's arrays, and how long the arrays are. */
+enum {
+    RMON_CYTHON_START = 0,
+    RMON_CYTHON_UNWIND = 2,
+    RMON_CYTHON_RAISE = 4,
+    RMON_CYTHON_RERAISE = 5,
+    RMON_CYTHON_HANDLED = 6,
+    RMON_CYTHON_RESUME = 7,
+    RMON_CYTHON_LAST = 9, /* which it never fires: there goes PY_THROW */
+    RMON_CYTHON_FUNCTION = 7,
+    RMON_CYTHON_GENERATOR = 10
+};
+
+/* Enters a scope of Cython's. Active is what somebody listens to, and what has to be known for that: what may turn out
+ * to be PY_THROW, and what tells whether RAISE was reported already. */
+static inline int rmon_cython_enter(rmon_state *states, uint64_t *version, Py_ssize_t length)
+{
+    static const uint8_t event_types[RMON_CYTHON_GENERATOR] = {
+        RMON_EVENT_PY_START, RMON_EVENT_PY_RETURN, RMON_EVENT_PY_UNWIND, RMON_EVENT_LINE, RMON_EVENT_RAISE,
+        RMON_EVENT_RERAISE, RMON_EVENT_EXCEPTION_HANDLED, RMON_EVENT_PY_RESUME, RMON_EVENT_PY_YIELD,
+        RMON_EVENT_PY_THROW,
+    };
+    const uint64_t before = *version;
+    int status = rmon_python_enter_scope(states, version, event_types, length);
+    if (*version != before) { /* the states are new */
+        uint8_t wanted = RMON_PRIV_LOAD_ACTIVE(&states[RMON_CYTHON_RAISE]);
+        states[RMON_CYTHON_UNWIND].active |= wanted;
+        states[RMON_CYTHON_RERAISE].active |= wanted;
+        states[RMON_CYTHON_HANDLED].active |= wanted;
+        if (length == RMON_CYTHON_GENERATOR) {
+            wanted = RMON_PRIV_LOAD_ACTIVE(&states[RMON_CYTHON_LAST]);
+            states[RMON_CYTHON_START].active |= wanted;
+            states[RMON_CYTHON_RESUME].active |= wanted;
+        }
+    }
+    return status;
+}
+
+/* All of this but the call is known to the compiler. */
+#define rmon_cython_enter_scope(states, version, event_types, length)                                      \
+    (RMON_CYTHON_IS_OWN_(states) && CYTHON_HEX_VERSION < 0x03040000                                        \
+             && ((length) == RMON_CYTHON_FUNCTION || (length) == RMON_CYTHON_GENERATOR)                    \
+         ? rmon_cython_enter(states, version, length)                                                      \
+         : rmon_python_enter_scope(states, version, event_types, length))
+
+/* Fires */
+
+/* The exception with which a cpdef function has just ended on this thread that its wrapper for Python called. (Or,
+ * which comes to the same, that was called past the overriding methods.) Addresses to compare. */
+#if defined(__cplusplus)
+#define RMON_CYTHON_THREAD_LOCAL_ thread_local
+#elif defined(_MSC_VER)
+#define RMON_CYTHON_THREAD_LOCAL_ __declspec(thread)
+#else
+#define RMON_CYTHON_THREAD_LOCAL_ __thread
+#endif
+typedef struct rmon_cython_end {
+    PyObject *code, *exception;
+} rmon_cython_end;
+static RMON_CYTHON_THREAD_LOCAL_ rmon_cython_end rmon_cython_ended;
+
+/* In a cpdef function the parameter that says who has called it; everywhere else this. */
+enum { __pyx_skip_dispatch = -1 };
+
+/* The line of the last error, in functions that have errors. (In C, Cython 3.1 and 3.2 may say this once more.) */
+#if !defined(__cplusplus)
+RMON_CYTHON_UNUSED_ static int __pyx_lineno;
+#elif defined(CYTHON_HEX_VERSION) && CYTHON_HEX_VERSION >= 0x03030000
+enum { __pyx_lineno = 0 };
+#endif
+
+/* Fires an event of an exception whose state is active. `called`: 1 in a cpdef function that is called by its wrapper,
+ * 0 if it is not, -1 elsewhere, in the wrapper itself too. */
+RMON_CYTHON_SLOW_ int rmon_cython_fire_exception(int event, rmon_state *state, PyObject *code, int32_t offset,
+                                                 int called)
+{
+    rmon_cython_end *ended = &rmon_cython_ended;
+    PyObject *exception;
+    int status, is_end;
+    if (rmon_python_attached() == NULL) {
+        PyGILState_STATE gil = PyGILState_Ensure();
+        status = rmon_cython_fire_exception(event, state, code, offset, called);
+        PyGILState_Release(gil);
+        return status;
+    }
+    is_end = !PyErr_Occurred();
     if (is_end)
         PyErr_SetNone(PyExc_StopIteration);
+    exception = rmon_python_take_raised();
+    rmon_python_put_raised(exception); /* which holds it */
+    if (event == RMON_EVENT_PY_UNWIND || event == RMON_EVENT_RAISE) {
+        int is_wrapper = called < 0 && ended->code == code && ended->exception == exception;
+        if (!is_wrapper || event == RMON_EVENT_PY_UNWIND)
+            ended->code = NULL;
+        if (is_wrapper && !is_end)
+            return 0;
+    }
     status = rmon_python_fire_active(event, state, code, offset, NULL, NULL, -1);
+    if (event == RMON_EVENT_PY_UNWIND && called > 0) {
+        ended->code = code;
+        ended->exception = exception;
+    }
     if (is_end && status == 0)
         PyErr_Clear();
     return status;
 }
-#else
-#define RMON_CYTHON_OFFSET_(offset) (offset)
-#define rmon_cython_offset_of_line(code, line) (line)
-#define rmon_cython_fire_exception(event, state, code, offset) ((void)(code), (void)(offset), 0)
-#endif
 
-static inline int rmon_cython_fire_py_start(rmon_state *state, PyObject *code, int32_t offset)
+/* Fires PY_START or PY_RESUME, whose state is active, or PY_THROW. */
+RMON_CYTHON_SLOW_ int rmon_cython_fire_begin(int event, rmon_state *state, PyObject *code, int32_t index)
 {
-    return rmon_python_fire_py_start(state, code, RMON_CYTHON_OFFSET_(offset));
+    rmon_state any = {0xff, 0};
+    rmon_cython_ended.code = NULL;
+    if (PyErr_Occurred()
+        && (event == RMON_EVENT_PY_RESUME
+            || (code != NULL && PyCode_Check(code)
+                && (((PyCodeObject *)code)->co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR))))) {
+        event = RMON_EVENT_PY_THROW;
+        state = &any;
+    }
+    return rmon_python_fire_active(event, state, code, rmon_cython_offset(code, index), NULL, NULL, -1);
 }
 
-static inline int rmon_cython_fire_py_resume(rmon_state *state, PyObject *code, int32_t offset)
+static inline int rmon_cython_py_start(rmon_state *state, PyObject *code, int32_t index)
 {
-    return rmon_python_fire_py_resume(state, code, RMON_CYTHON_OFFSET_(offset));
+    return RMON_PYTHON_IF_ACTIVE_(state) ? rmon_cython_fire_begin(RMON_EVENT_PY_START, state, code, index) : 0;
 }
 
-static inline int rmon_cython_fire_py_return(rmon_state *state, PyObject *code, int32_t offset, PyObject *retval)
+static inline int rmon_cython_py_resume(rmon_state *state, PyObject *code, int32_t index)
 {
-    return rmon_python_fire_py_return(state, code, RMON_CYTHON_OFFSET_(offset), retval);
+    return RMON_PYTHON_IF_ACTIVE_(state) ? rmon_cython_fire_begin(RMON_EVENT_PY_RESUME, state, code, index) : 0;
 }
 
-static inline int rmon_cython_fire_line(rmon_state *state, PyObject *code, int32_t offset, int lineno)
-{
-    return rmon_python_fire_line(state, code, RMON_CYTHON_OFFSET_(offset), lineno);
-}
-
-static inline int rmon_cython_fire_reraise(rmon_state *state, PyObject *code, int32_t offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_cython_fire_exception(RMON_EVENT_RERAISE, state, code, RMON_CYTHON_OFFSET_(offset)) : 0;
-}
-
-static inline int rmon_cython_fire_exception_handled(rmon_state *state, PyObject *code, int32_t offset)
+static inline int rmon_cython_py_return(rmon_state *state, PyObject *code, int32_t index, PyObject *retval)
 {
     return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_cython_fire_exception(RMON_EVENT_EXCEPTION_HANDLED, state, code, RMON_CYTHON_OFFSET_(offset)) : 0;
+        ? rmon_python_fire_active(RMON_EVENT_PY_RETURN, state, code, rmon_cython_offset(code, index), retval, NULL, -1)
+        : 0;
 }
 
-static inline int rmon_cython_fire_py_unwind(rmon_state *state, PyObject *code, int32_t offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_cython_fire_exception(RMON_EVENT_PY_UNWIND, state, code, RMON_CYTHON_OFFSET_(offset)) : 0;
-}
-
-static inline int rmon_cython_fire_py_yield(rmon_state *state, PyObject *code, int32_t offset, PyObject *retval)
+static inline int rmon_cython_py_yield(rmon_state *state, PyObject *code, int32_t index, PyObject *retval)
 {
     rmon_state any = {0xff, 0};
     (void)state;
-    return rmon_python_fire_py_yield(&any, code, RMON_CYTHON_OFFSET_(offset), retval);
+    return rmon_python_fire_active(RMON_EVENT_PY_YIELD, &any, code, rmon_cython_offset(code, index), retval, NULL, -1);
 }
 
-static inline int rmon_cython_fire_raise(rmon_state *state, PyObject *code, int32_t line)
+static inline int rmon_cython_line(rmon_state *state, PyObject *code, int32_t index, int line)
 {
     return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_cython_fire_exception(RMON_EVENT_RAISE, state, code, rmon_cython_offset_of_line(code, line)) : 0;
+        ? rmon_python_fire_active(RMON_EVENT_LINE, state, code,
+                                  index == 0 ? rmon_cython_offset_of_line(code, line) : rmon_cython_offset(code, index),
+                                  NULL, NULL, line)
+        : 0;
 }
+
+static inline int rmon_cython_raise(rmon_state *state, PyObject *code, int32_t line)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_cython_fire_exception(RMON_EVENT_RAISE, state, code, rmon_cython_offset_of_line(code, line), -1) : 0;
+}
+
+static inline int rmon_cython_reraise(rmon_state *state, PyObject *code, int32_t index)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_cython_fire_exception(RMON_EVENT_RERAISE, state, code, rmon_cython_offset(code, index), -1) : 0;
+}
+
+static inline int rmon_cython_exception_handled(rmon_state *state, PyObject *code, int32_t index)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_cython_fire_exception(RMON_EVENT_EXCEPTION_HANDLED, state, code, rmon_cython_offset(code, index), -1)
+        : 0;
+}
+
+static inline int rmon_cython_py_unwind(rmon_state *state, PyObject *code, int line, int called)
+{
+    return RMON_PYTHON_IF_ACTIVE_(state)
+        ? rmon_cython_fire_exception(RMON_EVENT_PY_UNWIND, state, code, rmon_cython_offset_of_line(code, line), called)
+        : 0;
+}
+
+/* The names that the PyMonitoring functions become */
+#define RMON_CYTHON_FIRE_(event, state, ...)                                                              \
+    (RMON_CYTHON_IS_OWN_(state) ? rmon_cython_##event : rmon_python_fire_##event)(state, __VA_ARGS__)
+#define rmon_cython_fire_py_start(state, ...) RMON_CYTHON_FIRE_(py_start, state, __VA_ARGS__)
+#define rmon_cython_fire_py_resume(state, ...) RMON_CYTHON_FIRE_(py_resume, state, __VA_ARGS__)
+#define rmon_cython_fire_py_return(state, ...) RMON_CYTHON_FIRE_(py_return, state, __VA_ARGS__)
+#define rmon_cython_fire_py_yield(state, ...) RMON_CYTHON_FIRE_(py_yield, state, __VA_ARGS__)
+#define rmon_cython_fire_line(state, ...) RMON_CYTHON_FIRE_(line, state, __VA_ARGS__)
+#define rmon_cython_fire_raise(state, ...) RMON_CYTHON_FIRE_(raise, state, __VA_ARGS__)
+#define rmon_cython_fire_reraise(state, ...) RMON_CYTHON_FIRE_(reraise, state, __VA_ARGS__)
+#define rmon_cython_fire_exception_handled(state, ...) RMON_CYTHON_FIRE_(exception_handled, state, __VA_ARGS__)
+#define rmon_cython_fire_py_unwind(state, code, index)                                \
+    (RMON_CYTHON_IS_OWN_(state)                                                       \
+         ? rmon_cython_py_unwind(state, code, __pyx_lineno, __pyx_skip_dispatch)      \
+         : rmon_python_fire_py_unwind(state, code, index))
+
+#endif /* RMON_CYTHON_ */
 
 /* RMON_PYTHON_PICK_(cython, other) is `cython` where Cython's generated code (or what it includes) uses it, past the
  * point where that has defined CYTHON_COMPILING_IN_CPYTHON as 1, and `other` everywhere else. */
+#ifdef RMON_CYTHON_
 #define RMON_PYTHON_COMMA_1 ~,
+#endif
 #define RMON_PYTHON_PICK_(cython, other) RMON_PYTHON_PICK_A_(CYTHON_COMPILING_IN_CPYTHON, cython, other)
 #define RMON_PYTHON_PICK_A_(flag, cython, other) RMON_PYTHON_PICK_B_(flag, cython, other)
 #define RMON_PYTHON_PICK_B_(flag, cython, other) RMON_PYTHON_PICK_C_(RMON_PYTHON_COMMA_##flag, cython, other)
@@ -796,7 +1099,8 @@ static inline PyObject *rmon_python_new_ref(PyObject *object)
 }
 #define Py_NewRef(object) rmon_python_new_ref((PyObject *)(object))
 #endif
-#if PY_VERSION_HEX < 0x030C0000 && !defined(Py_LIMITED_API) && !defined(RMON_DISABLED)
+#ifdef RMON_CYTHON_
+#if PY_VERSION_HEX < 0x030C0000
 #ifndef PyErr_GetRaisedException
 #define PyErr_GetRaisedException RMON_PYTHON_FILL_IN_(PyErr_GetRaisedException, rmon_python_take_raised)
 #endif
@@ -804,11 +1108,15 @@ static inline PyObject *rmon_python_new_ref(PyObject *object)
 #define PyErr_SetRaisedException RMON_PYTHON_FILL_IN_(PyErr_SetRaisedException, rmon_python_put_raised)
 #endif
 #endif
+#ifndef PyCode_NewEmpty
+#define PyCode_NewEmpty RMON_PYTHON_PICK_(rmon_cython_new_empty, PyCode_NewEmpty)
+#endif
+#endif
 
 /* ---- The names ---- */
 
 #define PyMonitoringState rmon_state
-#define PyMonitoring_EnterScope rmon_python_enter_scope
+#define PyMonitoring_EnterScope RMON_PYTHON_PICK_(rmon_cython_enter_scope, rmon_python_enter_scope)
 #define PyMonitoring_ExitScope rmon_python_exit_scope
 #define PyMonitoring_FirePyStartEvent RMON_PYTHON_PICK_(rmon_cython_fire_py_start, rmon_python_fire_py_start)
 #define PyMonitoring_FirePyResumeEvent RMON_PYTHON_PICK_(rmon_cython_fire_py_resume, rmon_python_fire_py_resume)
@@ -870,8 +1178,7 @@ static inline PyObject *rmon_python_new_ref(PyObject *object)
 #define PY_MONITORING_EVENT_C_RETURN RMON_EVENT_C_RETURN
 #define PY_MONITORING_EVENT_C_RAISE RMON_EVENT_C_RAISE
 #define PY_MONITORING_EVENT_BRANCH RMON_EVENT_BRANCH
-#define PY_MONITORING_IS_INSTRUMENTED_EVENT(event) \
-    ((unsigned)(event) < RMON_EVENT_COUNT && (RMON_EVENT_SET(event) & RMON_LOCAL_EVENTS) != 0)
+#define PY_MONITORING_IS_INSTRUMENTED_EVENT rmon_python_is_instrumented
 
 #ifdef __cplusplus
 }

@@ -133,14 +133,16 @@ class Generators(CythonTest):
         self.assertEqual({NAMES[note.event] for note in self.notes()}, {"PY_RETURN"})
 
     @with_each_module
-    def test_an_exception_thrown_in_is_there_after_the_resume(self, module):
+    def test_an_exception_thrown_in_is_there_after_the_throw(self, module):
         seen = []
         self.setup(hook=lambda event: seen.append(len("works")))
-        self.listen("PY_START", "PY_RESUME", "PY_YIELD", "LINE", "RAISE", "EXCEPTION_HANDLED")
+        self.listen("PY_START", "PY_RESUME", "PY_THROW", "PY_YIELD", "LINE", "RAISE", "EXCEPTION_HANDLED")
         generator = module.resists()
         self.assertEqual(next(generator), "before")
         self.assertEqual(generator.throw(ValueError("thrown")), "after")
-        self.assertIn("PY_RESUME", self.heard())
+        heard = self.heard()
+        self.assertIn("PY_THROW", heard)
+        self.assertNotIn("PY_RESUME", heard)
 
     @with_each_module
     def test_an_end_that_cython_does_not_make_is_a_stop_iteration(self, module):
