@@ -53,7 +53,18 @@ pub fn none_of_python(library: &Library, pythons: &[Python]) -> Result<Verdict> 
     passed_with(format!("compared with CPython {}", compared.join(", ")))
 }
 
-/// The SONAME is there from a plain `cargo build` on, and nothing of Python is needed.
+/// Two builds of the library export the same.
+pub fn same_names(one: &Library, other: &Library) -> Result<()> {
+    let [names, others] = [one, other].map(|library| exported(&library.shared));
+    let (names, others) = (names?, others?);
+    if let Some(name) = names.symmetric_difference(&others).next() {
+        bail!("{} and {} do not both export {name}", one.shared.display(), other.shared.display());
+    }
+    Ok(())
+}
+
+/// The SONAME is there from a plain `cargo build` on, the library stays loaded, and nothing of
+/// Python is needed.
 pub fn dynamic_section(library: &Library) -> Result<Verdict> {
     let text = Cmd::new("readelf").args(["--wide", "--dynamic"]).arg(&library.shared).read()?;
     let value = |line: &str| line.split(['[', ']']).nth(1).unwrap_or_default().to_string();
@@ -61,6 +72,9 @@ pub fn dynamic_section(library: &Library) -> Result<Verdict> {
         text.lines().filter(|line| line.contains("(SONAME)")).map(value).collect();
     if sonames != [SONAME] {
         bail!("the SONAME of librmon.so is {sonames:?}, not {SONAME}");
+    }
+    if !text.contains("NODELETE") {
+        bail!("librmon.so could be unloaded: threads that end call into it");
     }
     let needed: Vec<String> =
         text.lines().filter(|line| line.contains("(NEEDED)")).map(value).collect();

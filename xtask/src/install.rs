@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::compilers::{cpp_dir, include_dir};
-use crate::installed;
+use crate::installed::{CMakeWay, Check, Place};
 use crate::library::{self, Library, STATIC_LIBS, copy};
 use crate::sh::{fresh_dir, root, say};
 use crate::steps::{Verdict, passed_with};
@@ -127,21 +127,28 @@ Cflags: -I${{includedir}}
 
 /// A step of the tests: programs are built with what was installed and run, by pkg-config and CMake,
 /// also after it was moved.
-pub fn check(library: &Library) -> Result<Verdict> {
+pub fn check(library: &Library, with: Check) -> Result<Verdict> {
     let dir = fresh_dir("install")?;
     install(library, Path::new("/opt/rmon"), Some(&dir.join("destdir")), Path::new("lib"))?;
     install(library, &dir.join("plain"), None, Path::new("lib"))?;
     install(library, &dir.join("apart"), None, &dir.join("libraries"))?;
     install(library, &dir.join("before"), None, Path::new("lib/deeper"))?;
     fs::rename(dir.join("before"), dir.join("after"))?;
-    let libs = ["destdir/opt/rmon/lib", "plain/lib", "libraries", "after/lib/deeper"];
-    let libs = libs.map(|lib| dir.join(lib));
-    let mut done = Vec::new();
-    match installed::pkg_config(&libs.each_ref().map(PathBuf::as_path), &library.version)? {
-        Verdict::Skipped(why) => return Ok(Verdict::Skipped(why)),
-        Verdict::Passed(note) => done.push(note),
-    }
-    passed_with(done.join("; "))
+    let below = |prefix: &str| {
+        let prefix = dir.join(prefix);
+        Place { lib: prefix.join("lib"), cmake: CMakeWay::Prefix(prefix) }
+    };
+    let elsewhere = |lib: &str| {
+        let lib = dir.join(lib);
+        Place { cmake: CMakeWay::Folder(lib.join("cmake/rmon")), lib }
+    };
+    let places = [
+        below("destdir/opt/rmon"),
+        below("plain"),
+        elsewhere("libraries"),
+        elsewhere("after/lib/deeper"),
+    ];
+    with(&places, &library.version)
 }
 
 /// A step of the tests: rustc still says that a static librmon needs what rmon.pc says.

@@ -4,7 +4,9 @@ mod abi;
 mod bench;
 mod bless;
 mod c_tests;
+mod cargo_c;
 mod compilers;
+mod crates;
 mod demo;
 mod exports;
 mod headers;
@@ -58,7 +60,7 @@ enum Command {
     /// What is gone or has changed is a failure, what has been added is not. --bless makes the ABI the
     /// one that is checked in.
     Abi(abi::Args),
-    /// Installs librmon, its headers and rmon.pc below a prefix
+    /// Installs librmon, its headers, rmon.pc and a CMake package below a prefix
     ///
     /// For who does not have cargo-c: `cargo cinstall` does the same and more.
     Install(install::Args),

@@ -9,7 +9,10 @@ use crate::library::{self, Library};
 use crate::pythons::{self, Python};
 use crate::sh::{self, root, target_dir};
 use crate::steps::{Steps, passed, passed_with};
-use crate::{abi, bless, c_tests, exports, headers, install, package, pytests, valgrind};
+use crate::{
+    abi, bless, c_tests, cargo_c, crates, exports, headers, install, installed, package, pytests,
+    valgrind,
+};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -125,8 +128,12 @@ fn with_library(
     } else {
         valgrind::all(steps, library, &[])?;
     }
-    steps.run("install", || install::check(library));
+    steps.run("install: pkg-config", || install::check(library, installed::pkg_config));
+    steps.run("install: CMake", || install::check(library, installed::cmake));
     steps.run("what a static librmon needs", install::static_libs);
+    steps.run("cargo-c: settings", cargo_c::settings);
+    steps.run("cargo-c: cinstall", || cargo_c::cinstall(library));
+    steps.run("cargo package", crates::check);
     pytests::all(steps, library, pythons, false)?;
     package::all(steps, pythons);
     Ok(())

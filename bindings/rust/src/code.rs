@@ -16,7 +16,7 @@ use crate::error::{Error, Failed};
 use crate::event::Event;
 
 /// What a fire is given to say where it happens: `&CodeLike`, [`CodeRef`]; for Python what
-/// [`python`](crate::python) has, with PyO3 also `&Bound` and `(&CodeLike, Python)`.
+/// the module `python` has, with PyO3 also `&Bound` and `(&CodeLike, Python)`.
 ///
 /// The trait is sealed: rmon must know what it gets.
 pub trait Code: Copy + sealed::Deliver<Failure = Self::Error> {
@@ -79,7 +79,7 @@ impl CodeRef<'_> {
     /// # Safety
     /// If there is a host that describes codes, `code` is NULL or one of its codes, and is alive
     /// during the lifetime. In a Python process any object may be one; see
-    /// [`python`](crate::python).
+    /// the module `python`.
     #[inline]
     pub const unsafe fn from_ptr(code: *mut c_void) -> Self {
         CodeRef(code, PhantomData)

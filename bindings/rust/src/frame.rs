@@ -10,8 +10,11 @@ use crate::event::Event;
 /// A call that has started, made by [`Emitter::frame`]. When it is dropped it fires PY_RETURN, or, if
 /// the thread is panicking, PY_UNWIND, at the last offset that it was told.
 ///
-/// What goes wrong then has nobody to go to; [`Frame::py_return`] and [`Frame::py_unwind`] end it with a
-/// result. (An error of Python's goes to `sys.unraisablehook`.)
+/// A frame that is left by `?` returns, as far as it knows; [`Frame::py_unwind`] is for errors that are a
+/// language's exceptions.
+///
+/// What goes wrong when it is dropped has nobody to go to; [`Frame::py_return`] and
+/// [`Frame::py_unwind`] end it with a result. (An error of Python's goes to `sys.unraisablehook`.)
 ///
 /// ```
 /// use rmon_emitter::{CodeLike, CodeSpec, Emitter, Failed};

@@ -1,17 +1,25 @@
-//! Runs the functions of an emitter, with the profiler if it is asked for.
+//! Runs the functions of an emitter, and watches them if that is asked for.
 
 mod number_theory;
 mod profiler;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let wanted = std::env::args().nth(1).as_deref() == Some("--profile");
-    let profiler = if wanted { Some(profiler::Profiler::start()?) } else { None };
+use std::error::Error;
+use std::thread;
 
-    println!("totient(12) = {}", number_theory::totient(12)?);
-    println!("totient(35) = {}", number_theory::totient(35)?);
+use profiler::Profiler;
 
+fn main() -> Result<(), Box<dyn Error>> {
+    let profiler = match std::env::args().nth(1).as_deref() {
+        None => None,
+        Some("--profile") => Some(Profiler::start()?),
+        Some(other) => return Err(format!("{other}: the only option is --profile").into()),
+    };
+    let threads = [12, 35].map(|n| (n, thread::spawn(move || number_theory::totient(n))));
+    for (n, thread) in threads {
+        println!("totient({n}) = {}", thread.join().expect("it does not panic")?);
+    }
     if let Some(profiler) = profiler {
-        profiler.print();
+        print!("{}", profiler.stop());
     }
     Ok(())
 }

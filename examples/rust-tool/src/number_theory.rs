@@ -4,17 +4,17 @@ use rmon_emitter::{CodeLike, CodeSpec, Emitter, Failed};
 
 static EMITTER: Emitter = Emitter::new();
 
-/// The code of a function that begins here.
+/// The code of the function that begins on the line above.
 macro_rules! code {
     ($name:literal) => {
-        CodeLike::from_static(CodeSpec::new($name, file!(), line!() as i32))
+        CodeLike::from_static(CodeSpec::new($name, file!(), line!() as i32 - 1))
     };
 }
 
-/// The line after this one is about to run.
-macro_rules! line {
+/// The next line is about to run.
+macro_rules! next_line {
     ($frame:ident) => {
-        $frame.line(std::line!() as i32, std::line!() as i32 + 1)?
+        $frame.line(line!() as i32, line!() as i32 + 1)?
     };
 }
 
@@ -22,10 +22,10 @@ pub fn gcd(mut a: u64, mut b: u64) -> Result<u64, Failed> {
     static CODE: CodeLike = code!("gcd");
     let mut frame = EMITTER.frame(&CODE, 0)?;
     while b != 0 {
-        line!(frame);
+        next_line!(frame);
         (a, b) = (b, a % b);
     }
-    line!(frame);
+    next_line!(frame);
     Ok(a)
 }
 
@@ -34,12 +34,12 @@ pub fn totient(n: u64) -> Result<u64, Failed> {
     let mut frame = EMITTER.frame(&CODE, 0)?;
     let mut count = 0;
     for k in 1..=n {
-        line!(frame);
+        next_line!(frame);
         if gcd(n, k)? == 1 {
-            line!(frame);
+            next_line!(frame);
             count += 1;
         }
     }
-    line!(frame);
+    next_line!(frame);
     Ok(count)
 }
