@@ -41,7 +41,7 @@ def test_random_lists(tmp_path: Path, part: int) -> None:
 
 def test_each_rule_makes_a_difference_in_the_model(found: dict[str, Subject]) -> None:
     """So the comparison would notice if rmon did in one point as CPython does, and the lists reach every rule."""
-    from hypothesis import HealthCheck, Phase, given, seed, settings
+    from hypothesis import HealthCheck, Phase, example, given, seed, settings
 
     numbers = found["c"].numbers
     noticed: set[str] = set()
@@ -51,10 +51,11 @@ def test_each_rule_makes_a_difference_in_the_model(found: dict[str, Subject]) ->
         max_examples=1500,
         database=None,
         deadline=None,
-        phases=[Phase.generate],
+        phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     @given(lists())
+    @example(List("whole", (("RAISE",),), REPLACING))  # few lists do
     def look(what: List) -> None:
         whole = Model(numbers, (3, 13), RULES, what.form).run_list(what)
         for rule in set(RULES) - noticed:
@@ -259,6 +260,20 @@ def test_rule_stop_iteration(found: dict[str, Subject]) -> None:
     cpython, rmon = both(found, ("STOP_ITERATION",), *operations)
     assert calls(cpython) == [(0, 0, ("exception", "StopIteration", (1, 2), None))]
     assert calls(rmon) == [(0, 0, ("exception", "StopIteration", ((1, 2),), None))]
+
+
+REPLACING = (
+    *listen("RAISE", "disable", (("register", 1, "RAISE", ("none", ())),)),
+    ("enter", 0),
+    *[fire(pending="ValueError")] * 2,
+)
+
+
+@has_native
+def test_rule_replaced(found: dict[str, Subject]) -> None:
+    cpython, rmon = both(found, ("RAISE",), *REPLACING)
+    assert [entry[1] for entry in cpython if entry[0] == "call"] == [0]
+    assert [entry[1] for entry in rmon if entry[0] == "call"] == [0, 1]
 
 
 @has_native

@@ -386,7 +386,8 @@ class Model:
                 status, outcome = -1, exception("OSError", f"callback {callback.number}", context=context)
                 break
             if answer == "disable" and event not in LOCAL:
-                if self.callbacks.get((tool, event)) is callback:
+                there = self.callbacks.get((tool, event))
+                if there is callback or (there and not self.differs("replaced")):
                     del self.callbacks[tool, event]
                     if self.differs("at once", self.active_differs(scope)):
                         self.refresh(scope)

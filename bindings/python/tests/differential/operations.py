@@ -61,12 +61,15 @@ class List:
     operations: tuple[Any, ...]
 
 
-def fitted(form: str, scopes: Any, operation: Any) -> Any:
-    """An operation of which scopes and states are there, and which the form allows."""
+def fitted(form: str, scopes: Any, operation: Any, outer: Any = (1, "LINE")) -> Any:
+    """An operation of which scopes and states are there, and which the form allows. `outer` is the tool and the event
+    of the callback that does it."""
     kind = operation[0]
+    if kind == "register" and operation[2] == "itself":
+        operation = (kind, *outer, operation[3])
     if kind == "register" and operation[3] is not None:
         answer, inside = operation[3]
-        return (*operation[:3], (answer, tuple(fitted(form, scopes, each) for each in inside)))
+        return (*operation[:3], (answer, tuple(fitted(form, scopes, each, operation[1:3]) for each in inside)))
     if kind in ("enter", "exit"):
         return kind, operation[1] % len(scopes)
     if kind != "fire":
@@ -114,12 +117,12 @@ def lists() -> Any:
     state = st.integers(0, 7)
     name = often((9, ("a tool",)), (1, ("", 5)))
 
-    def calls(inside: Any) -> Any:
-        """Operations; `inside` is the strategy of what callbacks do."""
+    def calls(inside: Any, registered_for: Any) -> Any:
+        """Operations; `inside` is the strategy of what callbacks do, `registered_for` that of their events."""
         answer = often((4, ("none",)), (4, ("disable",)), (1, ("value", "raise")))
         behaviour = st.tuples(answer, inside)
         fire = st.tuples(st.just("fire"), scope, state, code, offset, value, value, line, pending)
-        registered = st.tuples(st.just("register"), tool, event_argument, one((5, behaviour), (1, st.none())))
+        registered = st.tuples(st.just("register"), tool, registered_for, one((5, behaviour), (1, st.none())))
         return one(
             (12, fire),
             (4, st.tuples(st.just("enter"), scope)),
@@ -141,8 +144,9 @@ def lists() -> Any:
         return st.lists(operation, min_size=low, max_size=high).map(tuple)
 
     nothing: Any = st.just(())
-    deepest = several(calls(nothing), 0, 2)
-    inside = one((2, nothing), (1, several(calls(deepest), 1, 3)))
+    for_callbacks = one((1, event_argument), (1, st.just("itself")))
+    deepest = several(calls(nothing, for_callbacks), 0, 2)
+    inside = one((2, nothing), (1, several(calls(deepest, for_callbacks), 1, 3)))
     # A list begins with two tools that listen: most of what there is to see needs that.
     beginning = st.tuples(
         event_set,
@@ -166,4 +170,4 @@ def lists() -> Any:
     # Mostly there is somebody who listens: a number stands for one of the events that callbacks are registered for.
     scopes = several(several(one((4, st.integers(0, 7)), (1, event)), 1, 6), 1, 3)
     form = st.sampled_from(("whole", "whole", "testing"))
-    return st.tuples(form, scopes, beginning, several(calls(inside), 8, 40)).map(made)
+    return st.tuples(form, scopes, beginning, several(calls(inside, event_argument), 8, 40)).map(made)
