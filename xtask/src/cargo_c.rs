@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::compilers::{cpp_dir, include_dir};
 use crate::exports;
 use crate::install::CMAKE_FILES;
-use crate::installed::{self, CMakeWay, Place};
+use crate::installed::{self, Place};
 use crate::library::{Library, SONAME};
 use crate::sh::{self, fresh_dir, on_path, root, say, target_dir};
 use crate::steps::{Verdict, passed, passed_with};
@@ -83,7 +83,7 @@ pub fn cinstall(library: &Library) -> Result<Verdict> {
     };
     exports::dynamic_section(&theirs)?;
     exports::same_names(library, &theirs)?;
-    let places = [Place { lib, cmake: CMakeWay::Prefix(prefix) }];
+    let places = [Place { prefix, lib, cmake: None }];
     let mut without = Vec::new();
     for check in [installed::pkg_config, installed::cmake] {
         if let Verdict::Skipped(why) = check(&places, &library.version)? {

@@ -1,6 +1,6 @@
 //! The crates as they would be published: complete, nothing else in them, and they build by themselves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -45,6 +45,7 @@ const CRATES: [Crate; 2] = [
             "packaging/cmake/rmonConfig.cmake",
             "packaging/cmake/rmonConfigVersion.cmake",
             "packaging/cmake/rmonPaths.cmake",
+            "packaging/pkgconfig/rmon-headers.pc",
             "src/ffi/inline.h",
             "src/lib.rs",
             "tests/exports.txt",
@@ -79,12 +80,10 @@ pub fn check() -> Result<Verdict> {
 }
 
 /// Packages a crate and builds what was packaged. The archive's path.
-fn package(published: &Crate) -> Result<std::path::PathBuf> {
-    let target = target_dir().join("crates");
+fn package(published: &Crate) -> Result<PathBuf> {
     let cmd = sh::cargo()
         .args(["package", "--allow-dirty", "--package", published.name])
         .args(["--features", published.features])
-        .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_TERM_COLOR", "never");
     let line = cmd.line();
     say(format!("$ {line}"));
@@ -103,7 +102,7 @@ fn package(published: &Crate) -> Result<std::path::PathBuf> {
     let version = packaged
         .and_then(|packaged| packaged.split(' ').nth(1)?.strip_prefix('v'))
         .context("cargo package names no version")?;
-    Ok(target.join(format!("package/{}-{version}.crate", published.name)))
+    Ok(target_dir().join(format!("package/{}-{version}.crate", published.name)))
 }
 
 /// Looks at what is in a crate; how many files it has.

@@ -1,5 +1,5 @@
-//! `cargo xtask install`: puts librmon, its headers, rmon.pc and the CMake package where C programs
-//! find them, with cargo alone.
+//! `cargo xtask install`: puts librmon, its headers, its pkg-config files and the CMake package where C
+//! programs find them, with cargo alone.
 //!
 //! cargo-c (`cargo cinstall`) does the same and more; this is for who does not have it.
 
@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::compilers::{cpp_dir, include_dir};
-use crate::installed::{CMakeWay, Check, Place};
+use crate::installed::{Check, Place};
 use crate::library::{self, Library, STATIC_LIBS, copy};
 use crate::sh::{fresh_dir, root, say};
 use crate::steps::{Verdict, passed_with};
@@ -45,7 +45,12 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// Copies everything; says each file.
-fn install(library: &Library, prefix: &Path, destdir: Option<&Path>, libdir: &Path) -> Result<()> {
+pub fn install(
+    library: &Library,
+    prefix: &Path,
+    destdir: Option<&Path>,
+    libdir: &Path,
+) -> Result<()> {
     let placed = |path: &Path| match destdir {
         Some(dir) => dir.join(path.strip_prefix("/").unwrap_or(path)),
         None => path.to_path_buf(),
@@ -58,11 +63,9 @@ fn install(library: &Library, prefix: &Path, destdir: Option<&Path>, libdir: &Pa
         include_dir().join("rmon_python.h"),
         cpp_dir().join("rmon.hpp"),
     ] {
-        if header.is_file() {
-            let to = include.join(header.file_name().unwrap_or_default());
-            copy(&header, &to)?;
-            say(to.display().to_string());
-        }
+        let to = include.join(header.file_name().unwrap_or_default());
+        copy(&header, &to)?;
+        say(to.display().to_string());
     }
     library.lay_out(&lib)?;
     for name in [
@@ -78,6 +81,10 @@ fn install(library: &Library, prefix: &Path, destdir: Option<&Path>, libdir: &Pa
     fs::write(&pc, pkg_config(&library.version, prefix, libdir))
         .with_context(|| format!("cannot write {}", pc.display()))?;
     say(pc.display().to_string());
+    let headers_pc = placed(&prefix.join("share/pkgconfig")).join("rmon-headers.pc");
+    fs::create_dir_all(placed(&prefix.join("share/pkgconfig")))?;
+    copy(&root().join("packaging/pkgconfig/rmon-headers.pc"), &headers_pc)?;
+    say(headers_pc.display().to_string());
     let cmake = lib.join("cmake/rmon");
     fs::create_dir_all(&cmake)?;
     for name in CMAKE_FILES {
@@ -134,19 +141,17 @@ pub fn check(library: &Library, with: Check) -> Result<Verdict> {
     install(library, &dir.join("apart"), None, &dir.join("libraries"))?;
     install(library, &dir.join("before"), None, Path::new("lib/deeper"))?;
     fs::rename(dir.join("before"), dir.join("after"))?;
-    let below = |prefix: &str| {
-        let prefix = dir.join(prefix);
-        Place { lib: prefix.join("lib"), cmake: CMakeWay::Prefix(prefix) }
-    };
-    let elsewhere = |lib: &str| {
+    let place = |prefix: &str, lib: &str| {
         let lib = dir.join(lib);
-        Place { cmake: CMakeWay::Folder(lib.join("cmake/rmon")), lib }
+        let is_usual = lib.ends_with("lib");
+        let cmake = (!is_usual).then(|| lib.join("cmake/rmon"));
+        Place { prefix: dir.join(prefix), lib, cmake }
     };
     let places = [
-        below("destdir/opt/rmon"),
-        below("plain"),
-        elsewhere("libraries"),
-        elsewhere("after/lib/deeper"),
+        place("destdir/opt/rmon", "destdir/opt/rmon/lib"),
+        place("plain", "plain/lib"),
+        place("apart", "libraries"),
+        place("after", "after/lib/deeper"),
     ];
     with(&places, &library.version)
 }

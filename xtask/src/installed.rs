@@ -17,18 +17,12 @@ const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// Where an installation is.
 pub struct Place {
+    /// The folder with include/ and share/.
+    pub prefix: PathBuf,
     /// The folder with the libraries and pkgconfig/.
     pub lib: PathBuf,
-    /// How CMake is told of it: its prefix, or the folder of its CMake package.
-    pub cmake: CMakeWay,
-}
-
-/// How CMake is told of an installation.
-pub enum CMakeWay {
-    /// It finds what is below a prefix.
-    Prefix(PathBuf),
-    /// The folder lies where CMake does not look.
-    Folder(PathBuf),
+    /// The folder of the CMake package, if CMake does not look there by itself below the prefix.
+    pub cmake: Option<PathBuf>,
 }
 
 /// One of this module's checks.
@@ -132,36 +126,48 @@ foreach(question IN LISTS QUESTIONS)
 endforeach()
 ";
 
-/// Builds and runs a C program with what pkg-config says, for each installation, with the shared and
-/// the static library.
+/// Builds and runs C programs with what pkg-config says, for each installation: with the shared
+/// library, with the static one, and with none.
 pub fn pkg_config(places: &[Place], version: &str) -> Result<Verdict> {
     if !on_path("pkg-config") {
         return Ok(Verdict::Skipped("pkg-config not found".to_string()));
     }
     let toolchain = toolchain()?;
     let dir = fresh_dir("pkg-config")?;
-    let source = dir.join("program.c");
-    fs::write(&source, PROGRAM)?;
-    for Place { lib, .. } in places {
+    for (name, text) in [("program.c", PROGRAM), ("lazy.c", LAZY_PROGRAM)] {
+        fs::write(dir.join(name), text)?;
+    }
+    for Place { lib, prefix, .. } in places {
+        let paths = [lib.join("pkgconfig"), prefix.join("share/pkgconfig")];
+        let paths = std::env::join_paths(paths)?;
         let ask = |query: &[&str]| {
-            let cmd = Cmd::new("pkg-config").args(query).arg("rmon");
-            cmd.env("PKG_CONFIG_PATH", lib.join("pkgconfig")).read()
+            Cmd::new("pkg-config").args(query).env("PKG_CONFIG_PATH", &paths).read()
         };
-        for (linkage, options) in [("shared", &[][..]), ("static", &["--static"])] {
-            let statically = linkage == "static";
-            let flags = ask(&[options, &["--cflags", "--libs"]].concat())?;
-            // pkg-config knows how to name what a static library needs, not how to choose it.
-            let choose = |flag| if statically && flag == "-lrmon" { "-l:librmon.a" } else { flag };
-            let exe = dir.join(linkage);
-            let cmd = toolchain.cmd("c99").context("no C compiler")?.arg(&source);
-            must(cmd.arg("-o").arg(&exe).args(flags.split_whitespace().map(choose)))?;
-            let program = Cmd::new(&exe);
-            runs(if statically { program } else { program.env("LD_LIBRARY_PATH", lib) }, version)?;
-            needs_librmon(&exe, !statically)?;
-        }
-        let said = ask(&["--modversion"])?;
-        if said != version {
-            bail!("pkg-config says version {said}, not {version}");
+        let build = |source: &str, flags: &str| {
+            let exe = dir.join("program");
+            let cmd = toolchain.cmd("c99").context("no C compiler")?.arg(dir.join(source));
+            must(cmd.arg("-o").arg(&exe).args(flags.split_whitespace()))?;
+            anyhow::Ok(exe)
+        };
+        let exe = build("program.c", &ask(&["--cflags", "--libs", "rmon"])?)?;
+        needs_librmon(&exe, true)?;
+        runs(Cmd::new(&exe).env("LD_LIBRARY_PATH", lib), version)?;
+
+        // pkg-config knows how to name what a static library needs, not how to choose it.
+        let flags = ask(&["--static", "--cflags", "--libs", "rmon"])?;
+        let exe = build("program.c", &flags.replace("-lrmon", "-l:librmon.a"))?;
+        needs_librmon(&exe, false)?;
+        runs(Cmd::new(&exe), version)?;
+
+        let exe = build("lazy.c", &ask(&["--cflags", "--libs", "rmon-headers"])?)?;
+        needs_librmon(&exe, false)?;
+        runs(Cmd::new(&exe).env("RMON_LIBRARY", lib.join(SONAME)), "awake")?;
+
+        for package in ["rmon", "rmon-headers"] {
+            let said = ask(&["--modversion", package])?;
+            if said != version {
+                bail!("pkg-config says that {package} has version {said}, not {version}");
+            }
         }
     }
     passed_with(format!("{} installations", places.len()))
@@ -190,7 +196,7 @@ pub fn cmake(places: &[Place], version: &str) -> Result<Verdict> {
     fs::write(questions.join("CMakeLists.txt"), QUESTIONS)?;
     for (number, place) in places.iter().enumerate() {
         let build = dir.join(format!("build-{number}"));
-        must(configure(&project, &build, &place.cmake))?;
+        must(configure(&project, &build, place))?;
         must(Cmd::new("cmake").arg("--build").arg(&build).args(["--parallel", "2"]))?;
         for (name, linked) in
             [("shared", true), ("shared_cxx", true), ("static", false), ("static_cxx", false)]
@@ -208,13 +214,13 @@ pub fn cmake(places: &[Place], version: &str) -> Result<Verdict> {
         if !dynamic_section(&build.join("libplugin.so"))?.contains("NODELETE") {
             bail!("a plug-in with rmon::static could be unloaded");
         }
-        versions(&questions, &dir.join(format!("questions-{number}")), &place.cmake, version)?;
+        versions(&questions, &dir.join(format!("questions-{number}")), place, version)?;
     }
     passed_with(format!("{} installations", places.len()))
 }
 
 /// What find_package() says to versions and to components.
-fn versions(project: &Path, build: &Path, way: &CMakeWay, version: &str) -> Result<()> {
+fn versions(project: &Path, build: &Path, place: &Place, version: &str) -> Result<()> {
     let numbers = version.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
     let [major, minor, patch] = numbers[..] else { bail!("{version} is no version") };
     let next = format!("{major}.{}", minor + 1);
@@ -245,7 +251,7 @@ fn versions(project: &Path, build: &Path, way: &CMakeWay, version: &str) -> Resu
         missing.push(format!("0.{}", minor - 1)); // until 1.0 each minor version is one of its own
     }
     let questions = [&found[..], &missing[..]].concat().join(";");
-    let said = must(configure(project, build, way).arg(format!("-DQUESTIONS={questions}")))?;
+    let said = must(configure(project, build, place).arg(format!("-DQUESTIONS={questions}")))?;
     let answers = |question: &String| {
         said.lines().find_map(|line| line.strip_prefix(&format!("-- {question}: ")))
     };
@@ -268,11 +274,11 @@ fn toolchain() -> Result<Toolchain> {
 }
 
 /// A command that has CMake look at a project.
-fn configure(project: &Path, build: &Path, way: &CMakeWay) -> Cmd {
+fn configure(project: &Path, build: &Path, place: &Place) -> Cmd {
     let cmd = Cmd::new("cmake").arg("-S").arg(project).arg("-B").arg(build);
-    let (name, value) = match way {
-        CMakeWay::Prefix(prefix) => ("CMAKE_PREFIX_PATH", prefix),
-        CMakeWay::Folder(folder) => ("rmon_DIR", folder),
+    let (name, value) = match &place.cmake {
+        Some(folder) => ("rmon_DIR", folder),
+        None => ("CMAKE_PREFIX_PATH", &place.prefix),
     };
     // What this machine has installed must not be found instead.
     cmd.arg("-DCMAKE_FIND_USE_CMAKE_SYSTEM_PATH=OFF").arg(format!("-D{name}={}", value.display()))

@@ -20,7 +20,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(1800);
 const TEST_LIMITS: [&str; 3] = ["--timeout=300", "-o", "faulthandler_timeout=240"];
 
 /// What a wheel must have, besides the extension module.
-const FILES: [&str; 15] = [
+const FILES: [&str; 20] = [
     "rmon/__init__.pxd",
     "rmon/__init__.py",
     "rmon/__main__.py",
@@ -28,9 +28,14 @@ const FILES: [&str; 15] = [
     "rmon/_rmon.pyi",
     "rmon/_run.py",
     "rmon/include/rmon.h",
+    "rmon/include/rmon.hpp",
     "rmon/include/rmon_python.h",
+    "rmon/lib/cmake/rmon/rmonConfig.cmake",
+    "rmon/lib/cmake/rmon/rmonConfigVersion.cmake",
+    "rmon/lib/cmake/rmon/rmonPaths.cmake",
     "rmon/lib/librmon.so",
     "rmon/lib/librmon.so.0",
+    "rmon/lib/pkgconfig/rmon-headers.pc",
     "rmon/lib/pkgconfig/rmon.pc",
     "rmon/monitoring.py",
     "rmon/py.typed",

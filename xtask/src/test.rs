@@ -10,8 +10,8 @@ use crate::pythons::{self, Python};
 use crate::sh::{self, root, target_dir};
 use crate::steps::{Steps, passed, passed_with};
 use crate::{
-    abi, bless, c_tests, cargo_c, crates, exports, headers, install, installed, package, pytests,
-    valgrind,
+    abi, bless, c_tests, cargo_c, crates, examples, exports, headers, install, installed, package,
+    pytests, rust_extension, valgrind,
 };
 
 /// Options of `cargo xtask test`.
@@ -39,6 +39,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
             let pythons = [python];
             pytests::all(&mut steps, &library, &pythons, true)?;
             package::all(&mut steps, &pythons);
+            rust_extension::all(&mut steps, &pythons);
+            rust_extension::examples(&mut steps, &pythons);
+            examples::all(&mut steps, None, &pythons);
         }
         return Ok(steps.finish());
     }
@@ -136,6 +139,9 @@ fn with_library(
     steps.run("cargo package", crates::check);
     pytests::all(steps, library, pythons, false)?;
     package::all(steps, pythons);
+    rust_extension::all(steps, pythons);
+    rust_extension::examples(steps, pythons);
+    examples::all(steps, Some(library), pythons);
     Ok(())
 }
 

@@ -6,10 +6,11 @@ Nothing is written into the source tree. What setuptools is to see is laid out i
     src/                    the extension module's C sources
     rmon/                   the Python sources, and
       _version.py             the version, from Cargo.toml
-      include/                the C headers
+      include/                the C and C++ headers
       lib/librmon.so.0        the library
       lib/librmon.so          a linker script, so that -lrmon finds librmon.so.0
-      lib/pkgconfig/rmon.pc
+      lib/pkgconfig/          rmon.pc, and rmon-headers.pc for what links with nothing
+      lib/cmake/rmon/         the CMake package
 
 The crate is the repository around this folder; in an sdist it is the folder librmon/, as `cargo package` makes it.
 """
@@ -35,7 +36,13 @@ IN_SDIST = (PACKAGE / "librmon").is_dir()
 CRATE = PACKAGE / "librmon" if IN_SDIST else PACKAGE.parent.parent
 
 SONAME = "librmon.so.0"
-HEADERS = ("rmon.h", "rmon_python.h")
+# What the crate has and the wheel has, too: a pattern in the crate, and a folder of the wheel.
+SHARED = (
+    ("include/*.h", "rmon/include"),
+    ("bindings/cpp/*.hpp", "rmon/include"),
+    ("packaging/cmake/*.cmake", "rmon/lib/cmake/rmon"),
+    ("packaging/pkgconfig/*.pc", "rmon/lib/pkgconfig"),
+)
 DOCUMENTS = ("README.md", "LICENSE", "LICENSE-APACHE", "LICENSE-MIT")
 SOURCES = ("pyproject.toml", "_build", "rmon", "src", "tests")  # what an sdist has, besides the crate and DOCUMENTS
 
@@ -113,8 +120,9 @@ def laid_out() -> Iterator[Path]:
         copy(PACKAGE / "_build" / "setup.py", folder / "setup.py")
         for document in DOCUMENTS:
             copy(document_path(document), folder / document)
-        for header in HEADERS:
-            copy(CRATE / "include" / header, folder / "rmon" / "include" / header)
+        for pattern, target in SHARED:
+            for source in CRATE.glob(pattern):
+                copy(source, folder / target / source.name)
         text = f'"""The version. Written by the build, from Cargo.toml."""\n\nversion = "{version()}"\n'
         (folder / "rmon" / "_version.py").write_text(text, encoding="utf-8")
         template = folder / "rmon" / "lib" / "pkgconfig" / "rmon.pc.in"

@@ -1,23 +1,28 @@
-"""python -m rmon config: prints the flags for building with rmon, on one line, quoted for a shell."""
+"""python -m rmon config: prints flags and folders for building with rmon, on one line, quoted for a shell."""
 
+import os
 import shlex
 import sys
 
 import rmon
 
-USAGE = "usage: python -m rmon config [--cflags] [--includes] [--libs] [--cython] [--version]\n"
+USAGE = """\
+usage: python -m rmon config [--cflags] [--includes] [--libs] [--cython] [--cmakedir] [--pkgconfigdir] [--version]
+"""
 
 HELP = (
     USAGE
     + """
 Prints flags in the order of the options, on one line, quoted for a shell.
 
-  --cflags    for the compiler: where rmon.h and rmon_python.h are
-  --includes  the same
-  --libs      for the linker: librmon, and where it is, at run time too
-  --cython    CFLAGS (or CXXFLAGS) that make a Cython module fire into rmon that does not cimport it. Compile it with
-              Cython's directive linetrace=True, and link it with what --libs prints
-  --version   rmon's version
+  --cflags        for the compiler: where rmon.h, rmon_python.h and rmon.hpp are
+  --includes      the same
+  --libs          for the linker: librmon, and where it is, at run time too. Extensions link with nothing
+  --cython        CFLAGS (or CXXFLAGS) that make a Cython module fire into rmon that does not cimport it. Compile it
+                  with Cython's directive linetrace=True
+  --cmakedir      for CMake's variable rmon_DIR: the folder with rmonConfig.cmake
+  --pkgconfigdir  for PKG_CONFIG_PATH: the folder with rmon.pc and rmon-headers.pc
+  --version       rmon's version
 """
 )
 
@@ -40,6 +45,8 @@ OPTIONS = {
     "--includes": compile_flags,
     "--libs": link_flags,
     "--cython": cython_flags,
+    "--cmakedir": lambda: [os.path.join(rmon.get_library_dir(), "cmake", "rmon")],
+    "--pkgconfigdir": lambda: [os.path.join(rmon.get_library_dir(), "pkgconfig")],
     "--version": lambda: [rmon.__version__],
 }
 

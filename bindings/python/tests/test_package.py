@@ -8,12 +8,13 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
-from conftest import compiler, rmon_compile_flags, rmon_link_flags, run
+from conftest import compiler, load, rmon_compile_flags, rmon_link_flags, run
 
 import rmon
 
@@ -124,7 +125,12 @@ def needed(path):
 
 def test_the_headers_are_in_the_include_folder():
     assert Path(rmon.get_include()) == FOLDER / "include"
-    assert {path.name for path in Path(rmon.get_include()).iterdir()} >= {"rmon.h", "rmon_python.h"}
+    assert {path.name for path in Path(rmon.get_include()).iterdir()} == {"rmon.h", "rmon.hpp", "rmon_python.h"}
+
+
+def test_the_licences_are_in_the_package():
+    licences = {file.name for file in importlib.metadata.files("rmon") if file.parent.name == "licenses"}
+    assert licences == {"LICENSE", "LICENSE-APACHE", "LICENSE-MIT"}
 
 
 def test_there_is_one_copy_of_the_library():
@@ -194,18 +200,143 @@ def test_a_program_links_and_runs(linker, run_python, tmp_path):
         assert "librmon.so.0" in needed(program)
 
 
-@pytest.mark.skipif(not shutil.which("pkg-config"), reason="no pkg-config")
-def test_pkg_config_finds_it(tmp_path):
-    (entry,) = [e for e in importlib.metadata.distribution("rmon").entry_points if e.group == "pkg_config"]
-    assert entry.name == "rmon"
-    folders = entry.load().__path__
+@pytest.fixture
+def pkg_config():
+    """pkg_config("--cflags", "rmon"): the words that pkg-config prints, in a process that finds rmon as the entry point
+    group pkg_config says."""
+    if not shutil.which("pkg-config"):
+        pytest.skip("no pkg-config")
+    folders = entry_point("pkg_config").load().__path__
     environment = {**os.environ, "PKG_CONFIG_PATH": os.pathsep.join(folders)}
-    assert run(["pkg-config", "--modversion", "rmon"], env=environment).stdout.strip() == rmon.__version__
-    flags = shlex.split(run(["pkg-config", "--cflags", "--libs", "rmon"], env=environment).stdout)
+    return lambda *words: shlex.split(run(["pkg-config", *words], env=environment).stdout)
+
+
+def entry_point(group):
+    (found,) = [entry for entry in importlib.metadata.distribution("rmon").entry_points if entry.group == group]
+    assert found.name == "rmon"
+    return found
+
+
+def test_pkg_config_finds_it(pkg_config, tmp_path):
+    assert pkg_config("--modversion", "rmon") == [rmon.__version__]
     source, program = tmp_path / "program.c", tmp_path / "program"
     source.write_text(PROGRAM)
-    run([*compiler(), str(source), "-o", str(program), *flags])
+    run([*compiler(), str(source), "-o", str(program), *pkg_config("--cflags", "--libs", "rmon")])
     assert run([str(program)]).stdout.strip() == rmon.__version__
+
+
+def test_pkg_config_gives_extensions_the_headers_alone(pkg_config):
+    assert pkg_config("--modversion", "rmon-headers") == [rmon.__version__]
+    (flag,) = pkg_config("--cflags", "--libs", "--static", "rmon-headers")
+    assert flag.startswith("-I") and os.path.samefile(flag[2:], rmon.get_include())
+
+
+def test_the_pkgconf_of_pypi_finds_it(run_python):
+    pytest.importorskip("pkgconf")
+    for name in ("rmon", "rmon-headers"):
+        assert run_python("-m", "pkgconf", "--modversion", name).stdout.strip() == rmon.__version__
+    (flag,) = shlex.split(run_python("-m", "pkgconf", "--cflags", "--libs", "rmon-headers").stdout)
+    assert os.path.samefile(flag[2:], rmon.get_include())
+
+
+PROJECT = """\
+cmake_minimum_required(VERSION 3.13)
+project(user C)
+find_package(rmon @VERSION@ REQUIRED @COMPONENTS@)
+add_executable(program program.c)
+target_link_libraries(program PRIVATE rmon::rmon)
+add_library(emitter MODULE emitter.c)
+target_link_libraries(emitter PRIVATE rmon::headers)
+set_target_properties(emitter PROPERTIES PREFIX "")
+target_include_directories(emitter PRIVATE @PYTHON@)
+"""
+
+# As CPython's documentation has it, but for the include.
+LAZY = """\
+#include <rmon_python.h>
+
+static PyObject *run(PyObject *module, PyObject *code)
+{
+    static const uint8_t types[] = {PY_MONITORING_EVENT_LINE};
+    PyMonitoringState states[1] = {{0, 0}};
+    uint64_t version = 0;
+    int status;
+    (void)module;
+    if (PyMonitoring_EnterScope(states, &version, types, 1) < 0)
+        return NULL;
+    status = PyMonitoring_FireLineEvent(&states[0], code, 0, 7);
+    if (PyMonitoring_ExitScope() < 0 || status < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {{"run", run, METH_O, NULL}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "emitter", NULL, -1, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit_emitter(void)
+{
+    return PyModule_Create(&definition);
+}
+"""
+
+
+@pytest.fixture
+def cmake(tmp_path):
+    """cmake(version, *options, components=""): configures and builds a project; the finished process of the first that
+    fails, or of the second."""
+    if not shutil.which("cmake"):
+        pytest.skip("no cmake")
+    (tmp_path / "program.c").write_text(PROGRAM)
+    (tmp_path / "emitter.c").write_text(LAZY)
+
+    def build(version, *options, components=""):
+        text = PROJECT.replace("@VERSION@", version).replace("@COMPONENTS@", components)
+        (tmp_path / "CMakeLists.txt").write_text(text.replace("@PYTHON@", f'"{sysconfig.get_path("include")}"'))
+        shutil.rmtree(tmp_path / "build", ignore_errors=True)
+        done = None
+        for command in (["cmake", "-S", ".", "-B", "build", *options], ["cmake", "--build", "build"]):
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+            if done.returncode != 0:
+                break
+        return done
+
+    return build
+
+
+def test_cmake_finds_it(cmake, run_python, tmp_path):
+    (folder,) = config(run_python, "--cmakedir")
+    done = cmake("0.1", f"-Drmon_DIR={folder}", components="COMPONENTS rmon headers")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert run([tmp_path / "build" / "program"]).stdout.strip() == rmon.__version__
+
+
+def test_cmake_finds_it_where_scikit_build_core_tells_it_to_look(cmake, tool, tmp_path):
+    (prefix,) = entry_point("cmake.prefix").load().__path__
+    done = cmake(rmon.__version__, f"-DCMAKE_PREFIX_PATH={prefix}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    path = tmp_path / "build" / "emitter.so"
+    seen = tool.record("LINE", of="made_by_cmake")
+    load(path, "emitter").run(rmon.CodeLike("made_by_cmake", "made_by_cmake.tmpl"))
+    assert [line for _, _, line in seen] == [7]
+    if shutil.which("readelf"):
+        assert "librmon" not in run(["readelf", "--wide", "--dynamic", path]).stdout
+
+
+@pytest.mark.parametrize(
+    "version, components, message",
+    [
+        ("0.2", "", "0.2"),
+        ("0.1", "COMPONENTS static", "rmon is here without its part static"),
+        ("0.1", "COMPONENTS rmon nonsense", "rmon is here without its part nonsense"),
+    ],
+)
+def test_cmake_says_what_is_missing(version, components, message, cmake, run_python):
+    (folder,) = config(run_python, "--cmakedir")
+    done = cmake(version, f"-Drmon_DIR={folder}", components=components)
+    assert done.returncode != 0
+    assert message in done.stderr
 
 
 def test_config_prints_what_is_asked_for(run_python):
@@ -214,6 +345,8 @@ def test_config_prints_what_is_asked_for(run_python):
     assert config(run_python, "--includes") == config(run_python, "--cflags")
     assert config(run_python, "--libs") == [f"-L{folder}", "-lrmon", f"-Wl,-rpath,{folder}"] == rmon_link_flags()
     assert config(run_python, "--cython") == [f"-I{include}", "-include", "rmon_python.h"]
+    assert config(run_python, "--cmakedir") == [f"{folder}/cmake/rmon"]
+    assert config(run_python, "--pkgconfigdir") == [f"{folder}/pkgconfig"]
     every = config(run_python, "--cflags", "--libs", "--includes", "--version", "--cython")
     assert every == [*rmon_compile_flags(), *rmon_link_flags(), rmon.__version__, "-include", "rmon_python.h"]
 
@@ -310,14 +443,14 @@ def test_flags_redirect_somebody_elses_module(cplusplus, build_cython, run_pytho
 
 def test_the_pxd_declares_what_the_header_has(tmp_path):
     pxd = (FOLDER / "__init__.pxd").read_text()
-    header = Path(rmon.get_include(), "rmon.h").read_text()
+    header = "".join(Path(rmon.get_include(), name).read_text() for name in ("rmon.h", "rmon_python.h"))
     names = set(re.findall(r"\b(?:rmon|RMON)_\w+", re.sub(r"#.*|rmon_python\.h", "", pxd)))
     assert names and not [name for name in names if not re.search(rf"\b{name}\b", header)]
     functions = re.findall(r"^    (\w.*?[ *])(rmon_\w+)\((.*)\)$", pxd, re.MULTILINE)
     assert len(functions) > 20
     pointers = [f"{result}(*p_{name})({types or 'void'}) = {name};" for result, name, types in functions]
     source = tmp_path / "pxd.c"
-    source.write_text("\n".join(["#include <Python.h>", "#include <rmon.h>", *pointers, ""]))
+    source.write_text("\n".join(["#include <rmon_python.h>", *pointers, ""]))
     python = f"-I{sysconfig.get_path('include')}"
     # A pointer of another type than the function's is an error.
     run([*compiler(), "-fsyntax-only", "-Werror", *rmon_compile_flags(), python, str(source)])

@@ -17,6 +17,8 @@ extern "C" {
     fn dlsym(handle: *mut c_void, symbol: *const c_char) -> *mut c_void;
 }
 
+const RTLD_NOW: c_int = 2;
+
 static EMITTER: Emitter = Emitter::new();
 static CODE: CodeLike = CodeLike::from_static(CodeSpec::new("f", "f.x", 1));
 
@@ -53,13 +55,23 @@ fn in_a_process(name: &str, what: &str, rmon_library: &str) -> (String, String) 
 #[test]
 #[ignore = "the other tests run it in processes of its own"]
 fn child() {
-    println!("child: {}", look());
-    if var_os("RMON_EMITTER_CHILD").map_or(false, |what| what == "tool") {
+    let what = var_os("RMON_EMITTER_CHILD").expect("it says what to do");
+    // As Python loads rmon: its symbols are not those of the program.
+    let load = || {
         let path = CString::new(library().as_os_str().as_bytes()).unwrap();
+        // SAFETY: the path ends.
+        let librmon = unsafe { dlopen(path.as_ptr(), RTLD_NOW) };
+        assert!(!librmon.is_null());
+        librmon
+    };
+    if what == "load" {
+        load();
+    }
+    println!("child: {}", look());
+    if what == "tool" {
+        let librmon = load();
         // SAFETY: librmon's functions have these types.
         unsafe {
-            let librmon = dlopen(path.as_ptr(), 2);
-            assert!(!librmon.is_null());
             let function = |name: &str| {
                 let function = dlsym(librmon, CString::new(name).unwrap().as_ptr());
                 assert!(!function.is_null());
@@ -113,6 +125,8 @@ fn the_first_scope_loads_what_rmon_library_names() {
 fn the_first_scope_finds_a_librmon_that_is_loaded() {
     let (said, _) = in_a_process("LD_PRELOAD", "", library().to_str().unwrap());
     assert_eq!(said, "active false, code true");
+    let (said, _) = in_a_process("RMON_LIBRARY", "load", "/nowhere/librmon.so");
+    assert_eq!(said, "active false, code true", "without a look at RMON_LIBRARY");
 }
 
 #[test]

@@ -18,14 +18,14 @@ fn fire(py: Python<'_>, code: &Bound<'_, PyAny>, object: &Bound<'_, PyAny>) -> P
 
 /// A probe that is asleep: three instructions, then what the function is for.
 #[no_mangle]
-pub extern "C" fn rust_probe(number: u32) -> u32 {
+pub fn rust_probe(number: u32) -> u32 {
     let _ = EMITTER.line(&CODE, 0, 1);
     number.wrapping_mul(3)
 }
 
 /// Entering, while nothing has changed.
 #[no_mangle]
-pub extern "C" fn rust_enter() {
+pub fn rust_enter() {
     EMITTER.enter();
 }
 
