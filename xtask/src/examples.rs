@@ -42,8 +42,8 @@ const PROGRAMS: [&str; 0] = [];
 /// How long the tests of an example may take.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
 
-/// What the tests of the examples need from PyPI.
-const TOOLS: [&str; 1] = ["coverage>=7.7"];
+/// What the tests of the examples use from PyPI: cython-package is measured by coverage.py.
+const TOOLS: [&str; 2] = ["coverage>=7.7", "cython>=3.1"];
 
 /// A step for each example; extensions in the oldest and the newest of `pythons`, the one for the stable ABI in
 /// all. `library` is None where programs without Python are left out.

@@ -4,7 +4,8 @@ import sys
 
 USAGE = """\
 usage: python -m rmon run [--debugger] [-m MODULE | -c CODE | SCRIPT] [ARGUMENTS ...]
-       python -m rmon config [--cflags] [--includes] [--libs] [--cython] [--version]
+       python -m rmon config [--cflags] [--includes] [--libs] [--cython] [--cmakedir] [--pkgconfigdir] [--version]
+       python -m rmon instrument [--wheel-dir DIR] REQUIREMENT ...
 """
 
 
@@ -18,6 +19,10 @@ def main(argv: list[str]) -> int:
         from rmon import _config
 
         return _config.main(rest)
+    if command == "instrument":
+        from rmon import _instrument
+
+        return _instrument.main(rest)
     if command in ("-h", "--help"):
         sys.stdout.write(USAGE)
         return 0
