@@ -16,6 +16,7 @@ mod installed;
 mod library;
 mod package;
 mod parallel;
+mod pypi;
 mod pytests;
 mod pythons;
 mod rust_extension;

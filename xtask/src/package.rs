@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::library::SONAME;
+use crate::pypi;
 use crate::pythons::{self, Python};
 use crate::sh::{Cmd, fresh_dir, root, say, target_dir};
 use crate::steps::{Steps, Verdict, passed_with};
@@ -71,6 +72,10 @@ pub fn all(steps: &mut Steps, pythons: &[Python]) {
         Some(wheel) => {
             steps.run("Python wheels: manylinux", || manylinux(&wheels));
             steps.run("Python sdist", || sdist(wheel));
+            let oldest = wheels.last().filter(|last| last.python.name != wheel.python.name);
+            let ends = [Some(wheel), oldest].into_iter().flatten();
+            let ends: Vec<_> = ends.map(|wheel| (wheel.path.as_path(), &wheel.python)).collect();
+            pypi::all(steps, &ends);
         }
         None => steps.skip("Python wheels and sdist", "there is no wheel"),
     }

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from conftest import compiler, rmon_compile_flags, run
+
 import rmon
-from conftest import compiler, rmon_compile_flags, rmon_link_flags, run
 
 # An extension, for all versions and the limited API. NAME is the module's name.
 SOURCE = r"""
@@ -869,9 +870,7 @@ def test_an_extension_may_use_the_limited_api(
 ) -> None:
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         pytest.skip("there is no limited API without the GIL")
-    path = build_c_extension(
-        source("attached"), "attached_abi3", flags=["-DPy_LIMITED_API=0x03090000"], imported=False
-    )
+    path = build_c_extension(source("attached"), "attached_abi3", flags=["-DPy_LIMITED_API=0x03090000"], imported=False)
     script("extension = load(EXTENSION)\nfires = [extension.fire]\n" + textwrap.dedent(ROUND_TRIP), path=path)
 
 

@@ -18,7 +18,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 import pytest
-from conftest import Builder, Tool, run
+from conftest import Tool, run
 
 import rmon
 
@@ -200,9 +200,7 @@ def test_every_offset_is_in_the_codes_table(constructs, listen):
 
 @pytest.mark.skipif(not HAS_TABLES, reason="no line tables")
 @pytest.mark.parametrize("event", ["RAISE", "PY_UNWIND"])
-@pytest.mark.parametrize(
-    "name", ["c_function", "cp_function", "without_gil", "finally_without_gil", "long_function"]
-)
+@pytest.mark.parametrize("name", ["c_function", "cp_function", "without_gil", "finally_without_gil", "long_function"])
 def test_an_exception_is_where_the_line_is_that_raised_it(constructs, listen, name, event):
     seen = listen(event, of=name)
     with pytest.raises((OverflowError, ValueError)):
@@ -620,3 +618,31 @@ def test_parallel_loops_work_with_a_tool_listening(traced_without_gil, tool):
 def test_parallel_loops_work_with_nobody_listening(traced_without_gil):
     assert traced_without_gil.sums(100) == sum(range(1, 101))
     assert traced_without_gil.in_parallel() is True
+
+
+PROFILED = """\
+# cython: profile=True
+cimport rmon
+
+cdef int c_function(int x) except -1:
+    return x
+
+def function(x):
+    y = c_function(x)
+    return y
+"""
+
+
+def test_the_directive_profile_gives_all_but_lines(build, tool):
+    seen = tool.record("PY_START", "LINE", "PY_RETURN", of="function")
+    assert build(PROFILED, "cython_profiled").function(1) == 1
+    assert [event[0] for event in seen] == ["PY_START", "PY_RETURN"]
+
+
+@pytest.mark.parametrize("macros", [["-DRMON_DISABLED"], ["-DCYTHON_PROFILE=0", "-DCYTHON_TRACE=0"]])
+def test_macros_switch_all_off(build, tool, macros):
+    seen = tool.record("PY_START", "LINE", "PY_RETURN", of="function")
+    module = build(MODULE, f"cython_off_{len(macros)}", flags=macros)
+    assert module.function(1) == 1
+    assert list(module.generator(2)) == [0, 1]
+    assert seen == []
