@@ -411,6 +411,23 @@ static void a_destroy_may_call_the_library(void)
     CHECK_EQ(listener.destroyed, 3);
 }
 
+static void destroy_and_free_tool_0(void *user_data)
+{
+    ((struct listener *)user_data)->destroyed++;
+    CHECK_EQ(rmon_free_tool_id(0), RMON_OK);
+}
+
+static void what_a_failed_registration_s_destroy_removes_is_destroyed_at_once(void)
+{
+    struct listener listener = {0}, other = {0};
+    tool_opens(0);
+    CHECK_EQ(registers(0, RMON_EVENT_LINE, &listener), RMON_OK);
+    CHECK_EQ(rmon_register_callback(9, RMON_EVENT_LINE, listener_hear, &other, destroy_and_free_tool_0),
+             RMON_ERR_INVALID_TOOL);
+    CHECK_EQ(other.destroyed, 1);
+    CHECK_EQ(listener.destroyed, 1);
+}
+
 static struct scope common_scope;
 
 static void destroy_and_fire(void *user_data)
@@ -460,6 +477,7 @@ int main(void)
     RUN(several_threads_in_one_callback_are_all_waited_for);
     RUN(a_thread_that_ended_after_the_callback_is_not_waited_for);
     RUN(a_destroy_may_call_the_library);
+    RUN(what_a_failed_registration_s_destroy_removes_is_destroyed_at_once);
     RUN(fires_inside_a_destroy_are_suppressed_and_synchronize_does_not_wait);
     return check_result();
 }

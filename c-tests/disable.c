@@ -432,6 +432,28 @@ static void a_code_at_a_used_address_starts_without_disabled_locations(void)
     }
 }
 
+static int forget_the_code(void *user_data, const rmon_event *event)
+{
+    (void)user_data;
+    CHECK_EQ(rmon_code_forget(event->code), RMON_OK);
+    return RMON_CONTINUE;
+}
+
+static void a_code_that_died_in_a_higher_callback_is_disabled_by_none(void)
+{
+    struct listener listener = {0};
+    tool_opens(2);
+    tool_opens(3);
+    tool_hears(2, RMON_EVENT_LINE, &listener);
+    listener.result = RMON_DISABLE;
+    CHECK_EQ(rmon_set_events(3, RMON_EVENT_SET(RMON_EVENT_LINE)), RMON_OK);
+    CHECK_EQ(rmon_register_callback(3, RMON_EVENT_LINE, forget_the_code, NULL, NULL), RMON_OK);
+    CHECK_EQ(calls_of(&listener, RMON_EVENT_LINE, &code_a, 4, 10), 1);
+    CHECK_EQ(rmon_free_tool_id(3), RMON_OK);
+    CHECK_EQ(calls_of(&listener, RMON_EVENT_LINE, &code_a, 4, 10), 1);
+    CHECK_EQ(calls_of(&listener, RMON_EVENT_LINE, &code_a, 4, 10), 0);
+}
+
 static void local_events_are_disabled_at_a_location_too(void)
 {
     struct listener listener = {0};
@@ -496,6 +518,7 @@ int main(void)
     RUN(clearing_and_freeing_a_tool_end_its_disabled_locations);
     RUN(forgetting_a_code_ends_its_disabled_locations);
     RUN(a_code_at_a_used_address_starts_without_disabled_locations);
+    RUN(a_code_that_died_in_a_higher_callback_is_disabled_by_none);
     RUN(local_events_are_disabled_at_a_location_too);
     RUN(a_hundred_thousand_locations_can_be_disabled);
     return check_result();

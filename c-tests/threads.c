@@ -494,6 +494,75 @@ static void a_thread_may_fire_from_the_destructors_of_keys(void)
     CHECK_EQ(rmon_synchronize(), RMON_OK);
 }
 
+/* --- what changes while a thread is in a callback --- */
+
+static int one_is_inside, let_go;
+
+static int wait_and_disable(void *user_data, const rmon_event *event)
+{
+    (void)user_data, (void)event;
+    flag_set(&one_is_inside, 1);
+    CHECK(flag_reaches(&let_go, 1));
+    return RMON_DISABLE;
+}
+
+static void *fire_one_line(void *argument)
+{
+    struct scope scope = {{{0, 0}}, 0};
+    (void)argument;
+    scope_enters(&scope);
+    CHECK_EQ(fire(RMON_EVENT_LINE, &scope.states[RMON_EVENT_LINE], &codes[0], 1), RMON_OK);
+    return NULL;
+}
+
+/* Tool 0 waits in a callback on the thread that is returned. */
+static pthread_t thread_in_callback(void)
+{
+    pthread_t thread;
+    flag_set(&one_is_inside, 0);
+    flag_set(&let_go, 0);
+    tool_opens(0);
+    CHECK_EQ(rmon_register_callback(0, RMON_EVENT_LINE, wait_and_disable, NULL, NULL), RMON_OK);
+    CHECK_EQ(rmon_set_events(0, SET(RMON_EVENT_LINE)), RMON_OK);
+    thread = thread_start(fire_one_line, NULL);
+    CHECK(flag_reaches(&one_is_inside, 1));
+    return thread;
+}
+
+static void an_answer_for_an_id_that_is_anothers_by_now_disables_nothing(void)
+{
+    struct listener another = {0};
+    pthread_t thread = thread_in_callback();
+    CHECK_EQ(rmon_free_tool_id(0), RMON_OK);
+    tool_opens(0);
+    tool_hears(0, RMON_EVENT_LINE, &another);
+    flag_set(&let_go, 1);
+    thread_join(thread);
+    thread_join(thread_start(fire_one_line, NULL));
+    CHECK_EQ(another.calls, 1);
+}
+
+/* That thread might have been filling states that it shares with others: they must be filled again. */
+static void who_was_inside_during_a_change_leaves_every_scope_out_of_date(void)
+{
+    struct scope scope = {{{0, 0}}, 0};
+    uint64_t during;
+    pthread_t thread = thread_in_callback();
+    tool_opens(1);
+    CHECK_EQ(rmon_set_events(1, SET(RMON_EVENT_JUMP)), RMON_OK);
+    scope_enters(&scope);
+    during = scope.version;
+    scope_enters(&scope);
+    CHECK(during != 0 && scope.version == during);
+    flag_set(&let_go, 1);
+    thread_join(thread);
+    scope_enters(&scope);
+    CHECK(scope.version > during);
+    during = scope.version;
+    scope_enters(&scope);
+    CHECK(scope.version == during);
+}
+
 int main(void)
 {
     /* Before the library makes any key of its own. */
@@ -505,5 +574,7 @@ int main(void)
     RUN(threads_make_and_release_codes);
     RUN(thousands_of_short_threads_fire);
     RUN(a_thread_may_fire_from_the_destructors_of_keys);
+    RUN(an_answer_for_an_id_that_is_anothers_by_now_disables_nothing);
+    RUN(who_was_inside_during_a_change_leaves_every_scope_out_of_date);
     return check_result();
 }

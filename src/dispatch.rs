@@ -303,6 +303,7 @@ unsafe extern "C" fn outside<const EVENT: u8, P: Payload>(
     if !current.go_inside() {
         return 0;
     }
+    current.set_code(code);
     // SAFETY: the payload is this event's.
     unsafe { remember_call::<EVENT, P>(code, payload) };
     let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
@@ -383,6 +384,7 @@ unsafe extern "C" fn one<const EVENT: u8, P: Payload>(
     // SAFETY: `EVENT` is an event, and the number is one of eight.
     let slot = unsafe { tool::slot(usize::from(EVENT), tool as usize) };
     let Some(entry) = slot.inline() else {
+        thread::current().set_code(code);
         let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
         // SAFETY: the caller's promise.
         return unsafe { rest(&mut delivery, wanted.into(), None) };
@@ -507,7 +509,8 @@ unsafe fn find(event: u8, tool: usize) -> Option<(Entry, u8)> {
     unsafe { tool::callback(usize::from(other), tool) }.map(|entry| (entry, other))
 }
 
-/// Calls the tools, the highest first, wherever their callbacks are. The thread stays inside.
+/// Calls the tools, the highest first, wherever their callbacks are. The thread stays inside; it knows
+/// the code, which may have died in a callback that was called before.
 ///
 /// # Safety
 /// As for [`more`].
@@ -515,7 +518,6 @@ unsafe fn find(event: u8, tool: usize) -> Option<(Entry, u8)> {
 #[inline(never)]
 unsafe fn several(delivery: &mut Delivery, wanted: u8) -> After {
     let current = thread::current();
-    current.set_code(delivery.told.code);
     let mut left = u32::from(wanted);
     let mut change = Change::NONE;
     while left != 0 {

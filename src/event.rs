@@ -270,6 +270,15 @@ mod tests {
     }
 
     #[test]
+    fn names_are_those_of_sys_monitoring() {
+        assert_eq!(Event::PyStart.name(), "PY_START");
+        assert_eq!(Event::Branch.to_string(), "BRANCH");
+        for event in Event::ALL {
+            assert_eq!(Ok(event.name()), event.c_name().to_str());
+        }
+    }
+
+    #[test]
     fn ancillary_events_need_all_three() {
         let all = EventSet::CALL | EventSet::C_RETURN | EventSet::C_RAISE;
         assert_eq!(all.normalised(), Ok(EventSet::CALL));

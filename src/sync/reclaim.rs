@@ -184,10 +184,12 @@ pub fn collect() {
     }
 }
 
-/// Runs a job now, as being inside.
+/// Runs a job now, as being inside; then what it has made free. No lock is held.
 pub fn run_inside(job: impl FnOnce()) {
-    let _visit = Visit::new();
+    let visit = Visit::new();
     job();
+    drop(visit);
+    collect();
 }
 
 /// Waits until every thread that is inside now has been outside, then runs what was deferred before.

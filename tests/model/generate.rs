@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::op::event::{
-    ALL, BRANCH, BRANCH_LEFT, BRANCH_RIGHT, C_RAISE, C_RETURN, CALL, COUNT, JUMP, LINE, LOCAL,
-    PY_RETURN, PY_START, RAISE, STOP_ITERATION, set,
+    ALL, ANCILLARY, BRANCH, BRANCH_LEFT, BRANCH_RIGHT, C_RAISE, C_RETURN, CALL, COUNT, JUMP, LINE,
+    LOCAL, PY_RETURN, PY_START, RAISE, STOP_ITERATION, set,
 };
 use super::op::{Behaviour, Case, Code, Fault, Fire, Names, Op};
 
@@ -109,7 +109,7 @@ fn behaviour(depth: u32) -> impl Strategy<Value = Behaviour> {
     let answer = prop_oneof![
         8 => Just(0),
         6 => Just(1),
-        1 => select(&[2, 100, i32::MAX][..]),
+        2 => select(&[2, 64, 128, i32::MAX][..]),
         1 => select(&[-1, -7, -100, i32::MIN][..]),
     ];
     let longest = if depth == 0 { 0 } else { 3 };
@@ -248,6 +248,93 @@ fn tool_comes() -> impl Strategy<Value = Vec<Op>> {
     )
 }
 
+/// Any event, heard by two tools. The higher may do something to the lower, and to the event.
+fn two_tools_hear() -> impl Strategy<Value = Vec<Op>> {
+    let tools = (1..6).prop_flat_map(|high| (Just(high), 0..high));
+    (tools, 0..COUNT, leaf(), leaf(), 0..8u8, fire()).prop_map(
+        |((high, low), event, mut first, second, does, fire)| {
+            let number = event.into();
+            first.inside = match does {
+                0 => vec![Op::Unregister { tool: low, event: number }],
+                1 => vec![Op::SetEvents { tool: low, set: 0 }],
+                2 => vec![Op::FreeTool { tool: low }],
+                3 => vec![Op::ForgetCode { code: fire.code }],
+                _ => Vec::new(),
+            };
+            let mut ops = Vec::new();
+            for (tool, behaviour) in [(high, first), (low, second)] {
+                ops.extend([
+                    Op::UseTool { tool, name: Some(c"hears") },
+                    Op::Register { tool, event: number, behaviour },
+                    Op::SetEvents { tool, set: ALL },
+                ]);
+            }
+            let fire = Op::Fire(Fire { array: 0, event: Some(event), ..fire });
+            ops.extend([Op::Enter { array: 0, version: 0, fault: None }, fire.clone(), fire]);
+            ops
+        },
+    )
+}
+
+/// A code lives, with what a tool has set on it, and dies, perhaps in a callback; another comes, as
+/// a rule at its address.
+fn a_code_dies() -> impl Strategy<Value = Vec<Op>> {
+    let set = prop_oneof![2 => Just(LOCAL), 1 => event_set()];
+    (0..6, 0..3u8, event(), set, leaf(), any::<bool>(), fire()).prop_map(
+        |(tool, place, event, set, mut behaviour, inside, fire)| {
+            let code = Code::Made(place);
+            let dies = Op::ReleaseCode { code };
+            behaviour.inside.extend(inside.then(|| dies.clone()));
+            let fire = Op::Fire(Fire { array: 0, event: Some(event), code, ..fire });
+            vec![
+                Op::MakeCode { place },
+                Op::UseTool { tool, name: Some(c"follows") },
+                Op::Register { tool, event: event.into(), behaviour },
+                Op::SetLocalEvents { tool, code, set: set & LOCAL },
+                Op::Enter { array: 0, version: 0, fault: None },
+                fire.clone(),
+                dies,
+                Op::MakeCode { place },
+                Op::GetLocalEvents { tool, code },
+                fire,
+            ]
+        },
+    )
+}
+
+/// Calls in one code or two, and how they end, said or to be remembered; whoever hears of it may come
+/// in between.
+fn calls_end() -> impl Strategy<Value = Vec<Op>> {
+    let ends = select(&[C_RETURN, C_RAISE][..]);
+    let call = (any::<bool>(), fire()).prop_map(|(other, fire)| {
+        let code = Code::Foreign(other.into());
+        Op::Fire(Fire { event: Some(CALL), code, ..fire })
+    });
+    let end = (any::<bool>(), ends.clone(), fire()).prop_map(|(other, event, fire)| {
+        let code = Code::Foreign(other.into());
+        Op::Fire(Fire { event: Some(event), names: Names::PyMonitoring, code, ..fire })
+    });
+    let listens = (0..3, ends, leaf()).prop_map(|(tool, event, behaviour)| Op::Register {
+        tool,
+        event: event.into(),
+        behaviour,
+    });
+    let step = prop_oneof![6 => call, 5 => end, 2 => listens, 1 => op(0)];
+    (0..3, prop::collection::vec(step, 2..14)).prop_map(|(tool, steps)| {
+        let on = set(CALL) | ANCILLARY;
+        let mut ops = vec![
+            Op::UseTool { tool, name: Some(c"calls") },
+            Op::SetEvents { tool, set: on },
+            Op::Enter { array: 0, version: 0, fault: None },
+        ];
+        ops.extend(steps.into_iter().map(|op| match op {
+            Op::Fire(fire) => Op::Fire(Fire { array: 0, ..fire }),
+            op => op,
+        }));
+        ops
+    })
+}
+
 /// A scope is entered, and things happen in it; some of them twice.
 fn scope_runs() -> impl Strategy<Value = Vec<Op>> {
     (0..3u8, prop::collection::vec((fire(), any::<bool>()), 1..8)).prop_map(|(array, fires)| {
@@ -321,6 +408,9 @@ pub fn case() -> impl Strategy<Value = Case> {
         1 => tool_comes(),
         1 => scope_runs(),
         1 => scope_runs_twice(),
+        1 => two_tools_hear(),
+        1 => calls_end(),
+        1 => a_code_dies(),
     ];
     let begin = prop::collection::vec(prop_oneof![2 => tool_comes(), 1 => scope_runs()], 0..4);
     (prop::collection::vec(types(), 1..4), begin, prop::collection::vec(piece, 1..30)).prop_map(

@@ -39,8 +39,10 @@ pub mod event {
     }
 }
 
-/// The numbers of the statuses; `RMON_OK` and `RMON_ERR_*`.
+/// The numbers of the statuses, `RMON_OK` and `RMON_ERR_*`; and of the answer that disables.
 pub mod status {
+    /// `RMON_DISABLE`.
+    pub const DISABLE: i32 = 1;
     pub const OK: i32 = 0;
     pub const NULL: i32 = -2;
     pub const INVALID_TOOL: i32 = -3;
