@@ -6,6 +6,9 @@
 
 #include <array>
 #include <iterator>
+#if __cplusplus >= 202002L
+#include <ranges>
+#endif
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -62,6 +65,13 @@ static_assert((rmon::local_events & rmon::ancillary_events).empty(), "");
 static_assert(rmon::ancillary_events == (event::c_return | event::c_raise), "");
 static_assert((event::line | event::call | event::jump) == (event::jump | two), "a set and an event make a set");
 static_assert(sizeof(event_set) == sizeof(std::uint32_t) && std::is_trivially_copyable_v<event_set>, "");
+
+static_assert(event_set(static_cast<event>(32)) == event_set(static_cast<event>(255)), "neither is an event");
+static_assert(!rmon::all_events.contains(static_cast<event>(40)), "nor does one of them become an event");
+static_assert(std::is_same_v<std::iterator_traits<event_set::iterator>::reference, event>, "");
+#if __cplusplus >= 202002L
+static_assert(std::forward_iterator<event_set::iterator> && std::ranges::forward_range<event_set>, "");
+#endif
 
 void sets_go_through_their_events()
 {
@@ -123,6 +133,7 @@ void codes_that_cannot_be_made_say_why()
     CHECK(rmon::code::make("f", nullptr).error() == status::null);
     CHECK(rmon::code::make("\xff", "f").error() == status::invalid_argument);
     CHECK(rmon::code::make("f", "f", 1, nullptr, descending).error() == status::invalid_argument);
+    CHECK(rmon::code::make("f", "f", 1, nullptr, {nullptr, 2}).error() == status::invalid_argument);
 }
 
 bool is_alive(void *address)

@@ -266,6 +266,7 @@ void an_array_has_a_state_per_location()
     auto made = Function::make(event::line, 40);
     CHECK(static_cast<bool>(made));
     Function states = *std::move(made); // the states do not move
+    states = std::move(*&states);
     CHECK_EQ(states.size(), 40);
     for (int round = 0; round < 3; round++) {
         rmon::scope guard(states, &code);

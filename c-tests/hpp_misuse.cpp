@@ -182,6 +182,16 @@ void uses_rmon()
     const std::array<rmon::line_entry, 2> lines = {{{0, 1}, {2, 2}}};
 #endif
     CHECK(static_cast<bool>(rmon::code::make("f", "f", 1, nullptr, lines)));
+
+    struct Callback {
+        void operator()(const rmon_event &) const {}
+#if MISUSE == 26 /// a callback's destructor does not throw
+        ~Callback() noexcept(false) {}
+#else
+        ~Callback() {}
+#endif
+    };
+    CHECK(tool.on(event::line, Callback()) == status::ok);
 }
 
 } // namespace

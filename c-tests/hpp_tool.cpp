@@ -178,6 +178,7 @@ void events_are_set_and_read()
     CHECK(mine.set_events(rmon::all_events) == status::ok);
     CHECK(mine.set_events(event::c_return) == status::not_independent);
     CHECK(mine.set_events(rmon::event_set::from_bits(1u << 30)) == status::invalid_event_set);
+    CHECK(mine.set_events(static_cast<event>(40)) == status::invalid_event_set);
 }
 
 void local_events_are_set_on_codes_of_all_kinds()
@@ -278,6 +279,27 @@ void callables_with_state_are_kept()
     CHECK(fires_line(7) == status::ok);
 }
 
+void a_callable_may_have_operators_of_its_own()
+{
+    struct Own {
+        explicit Own(int *place) : counter(place) {}
+        void operator()(const rmon_event &) const { ++*counter; }
+        void *operator new(std::size_t) = delete;
+        void operator delete(void *) = delete;
+        Own *operator&() = delete;
+        const Own *operator&() const = delete;
+        void operator,(int) = delete;
+        int *counter;
+    };
+    check_called(Own(&calls), 1);
+    struct Empty {
+        void operator()(const rmon_event &) const { ++calls; }
+        Empty *operator&() = delete;
+        const Empty *operator&() const = delete;
+    };
+    check_called(Empty(), 0);
+}
+
 template <class Result>
 status fires_with(Result result)
 {
@@ -324,6 +346,7 @@ void no_function_is_no_callback()
     void (*none)(const rmon_event &) = nullptr;
     CHECK(mine.on(event::line, function) == status::ok);
     CHECK(mine.on(event::line, none) == status::null);
+    CHECK(mine.on(event::line, std::function<void(const rmon_event &)>()) == status::null);
     CHECK(mine.set_events(event::line) == status::ok);
     calls = 0;
     CHECK(fires_line(7) == status::ok);
@@ -508,6 +531,74 @@ void a_callback_may_end_its_own_tool()
     CHECK_EQ(destroyed, 1);
 }
 
+void a_callback_may_replace_or_remove_itself()
+{
+    int replaced = 0, removed = 0, called = 0;
+    tool mine = uses();
+    CHECK(mine.on(event::line, [&, counted = Counted(&replaced)](const rmon_event &) {
+        CHECK(mine.on(event::line, [&, counted = Counted(&removed)](const rmon_event &) {
+            CHECK(mine.off(event::line) == status::ok);
+            CHECK_EQ(removed, 0); // it still runs
+            ++called;
+        }) == status::ok);
+        CHECK_EQ(replaced, 0);
+        ++called;
+    }) == status::ok);
+    CHECK(mine.set_events(event::line) == status::ok);
+    for (int fire = 1; fire <= 3; fire++) {
+        CHECK(fires_line(1) == status::ok);
+        CHECK_EQ(called, fire < 2 ? fire : 2);
+    }
+    CHECK(rmon::synchronize() == status::ok);
+    CHECK_EQ(replaced, 1);
+    CHECK_EQ(removed, 1);
+}
+
+void a_callable_that_is_replaced_lives_while_a_thread_is_in_it()
+{
+    static int inside, leave;
+    flag_set(&inside, 0);
+    flag_set(&leave, 0);
+    std::atomic<bool> alive{true};
+    struct AtEnd {
+        explicit AtEnd(std::atomic<bool> *place) : flag(place) {}
+        ~AtEnd() { *flag = false; }
+        std::atomic<bool> *flag;
+    };
+    const tool mine = uses();
+    CHECK(mine.on(event::line, [&alive, at_end = std::make_unique<AtEnd>(&alive)](const rmon_event &) {
+        flag_set(&inside, 1);
+        CHECK(flag_reaches(&leave, 1));
+        CHECK(alive);
+    }) == status::ok);
+    CHECK(mine.set_events(event::line) == status::ok);
+    std::thread emitter([] { CHECK(fires_line(1) == status::ok); });
+    CHECK(flag_reaches(&inside, 1));
+    CHECK(mine.on(event::line, [](const rmon_event &) {}) == status::ok); // does not wait
+    CHECK(alive);
+    flag_set(&leave, 1);
+    emitter.join();
+    CHECK(rmon::synchronize() == status::ok);
+    CHECK(!alive);
+}
+
+void a_callable_may_own_a_tool()
+{
+    tool outer = uses(0);
+    CHECK(outer.on(event::line, [inner = uses(1)](const rmon_event &) {}) == status::ok);
+    CHECK(is_in_use(1));
+    outer.reset();
+    CHECK(!is_in_use(1));
+
+    // Its own, even: what keeps it is the callback alone.
+    outer = uses(0);
+    tool &own = *new tool(std::move(outer)); // NOLINT: the callable's, from here on
+    CHECK(own.on(event::line, [kept = std::unique_ptr<tool>(&own)](const rmon_event &) {}) == status::ok);
+    CHECK_EQ(rmon_clear_tool_id(0), RMON_OK);
+    CHECK(rmon::synchronize() == status::ok);
+    CHECK(!is_in_use(0));
+}
+
 void inside_a_callback_nobody_waits()
 {
     status inside = status::ok;
@@ -558,6 +649,7 @@ int main()
     RUN(local_events_are_set_on_codes_of_all_kinds);
     RUN(callables_without_state_need_no_memory);
     RUN(callables_with_state_are_kept);
+    RUN(a_callable_may_have_operators_of_its_own);
     RUN(what_a_callback_returns_is_the_answer);
     RUN(a_callback_disables_a_location);
     RUN(no_function_is_no_callback);
@@ -569,6 +661,9 @@ int main()
     RUN(what_a_callback_throws_leaves_the_emitters_exception_alone);
     RUN(the_destructor_waits_for_callbacks_in_other_threads);
     RUN(a_callback_may_end_its_own_tool);
+    RUN(a_callback_may_replace_or_remove_itself);
+    RUN(a_callable_that_is_replaced_lives_while_a_thread_is_in_it);
+    RUN(a_callable_may_own_a_tool);
     RUN(inside_a_callback_nobody_waits);
     RUN(tools_come_and_go_while_threads_fire);
     return check_result();

@@ -14,14 +14,26 @@
 //         (void)tool->set_events(rmon::event::line);
 //
 // Nothing here throws: functions return a status, or a result, which is a value or a status. The header works with
-// -fno-exceptions and -fno-rtti. RMON_DISABLED and RMON_LAZY, defined before the include, do what they do in rmon.h: every
-// probe compiles away; or the emitter needs no librmon, and sleeps as long as there is none.
+// -fno-exceptions and -fno-rtti. RMON_DISABLED and RMON_LAZY, defined before the include, do what they do in rmon.h:
+// every probe compiles away; or the emitter needs no librmon, and sleeps as long as there is none.
 //
 // Threads: functions, and the member functions of states, guards and codes that are const, may be called by any thread
 // at any time. An object that is assigned to, moved from or destroyed is, as usual, its owner's alone. Include Python.h
 // first if you include both.
 #ifndef RMON_HPP
 #define RMON_HPP
+
+#if !(__cplusplus >= 201703L || (defined(_MSVC_LANG) && _MSVC_LANG >= 201703L))
+#error "rmon.hpp needs C++17"
+#endif
+
+// gcc finds parameters of templates shadowed by whatever globals the program has where it uses them; clang finds the
+// casts in what is C.
+#ifdef __GNUC__
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+#endif
 
 #include <rmon.h>
 
@@ -37,11 +49,9 @@
 #include <type_traits>
 #include <utility>
 
-static_assert(__cplusplus >= 201703L, "rmon.hpp needs C++17");
-
 // What programs that were compiled before rely on.
 static_assert(sizeof(rmon_state) == 2 && alignof(rmon_state) == 1, "a state has two bytes, for ever");
-static_assert(offsetof(rmon_state, active) == 0 && offsetof(rmon_state, opaque) == 1, "the first one tells who listens");
+static_assert(offsetof(rmon_state, active) == 0 && offsetof(rmon_state, opaque) == 1, "the first tells who listens");
 static_assert(std::is_trivial_v<rmon_state> && std::is_standard_layout_v<rmon_state>, "states are C's");
 static_assert(offsetof(rmon_event, struct_size) == 0 && offsetof(rmon_event, event) == 4
                   && offsetof(rmon_event, tool_id) == 5 && offsetof(rmon_event, offset) == 8
@@ -51,17 +61,21 @@ static_assert(sizeof(void *) != 8 || (offsetof(rmon_event, code) == 24 && offset
               "events grow at their end only");
 static_assert(sizeof(rmon_line_entry) == 8, "elements of arrays do not grow");
 
-// gcc finds parameters of templates shadowed by whatever globals the program has where it uses them.
-#ifdef __GNUC__
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wshadow"
+// On a constructor, in compilers that know it there.
+#if __has_cpp_attribute(nodiscard) >= 201907L
+#define RMON_PRIV_NODISCARD [[nodiscard]]
+#else
+#define RMON_PRIV_NODISCARD
 #endif
 
+/// All of rmon.hpp.
 namespace rmon {
 
 // Units that were compiled with another version of this header, or with a librmon that is attached in another way, have
 // functions and types of their own, which the linker must not take for these.
-#ifdef RMON_LAZY
+#if defined(RMON_LAZY) && defined(RMON_DISABLED)
+inline namespace v1_asleep {
+#elif defined(RMON_LAZY)
 inline namespace v1_lazy {
 #else
 inline namespace v1_linked {
@@ -97,8 +111,8 @@ enum class [[nodiscard]] status : int {
     return static_cast<int>(how) >= 0;
 }
 
-/// One line of English, without a full stop; also for a number that is no status. Static. Null in an emitter that sleeps
-/// (RMON_LAZY), else never.
+/// One line of English, without a full stop; also for a number that is no status. Static. Null in an emitter that
+/// sleeps (RMON_LAZY), else never.
 [[nodiscard]] inline const char *message(status how) noexcept
 {
     return rmon_status_message(static_cast<int>(how));
@@ -108,8 +122,9 @@ enum class [[nodiscard]] status : int {
 template <class T>
 class [[nodiscard]] result {
 public:
+    /// A success.
     result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : value_(std::move(value)) {}
-    /// `why` is not status::ok.
+    /// A failure: `why` is not status::ok.
     result(status why) noexcept : why_(why) {}
 
     /// Whether there is a value.
@@ -118,22 +133,27 @@ public:
     /// Why there is no value; status::ok if there is one.
     status error() const noexcept { return why_; }
 
-    // The value. Without one the program is ended by std::terminate.
-    T &operator*() & noexcept { return checked(); }
-    T &&operator*() && noexcept { return std::move(checked()); }
-    const T &operator*() const & noexcept { return const_cast<result *>(this)->checked(); }
-    T *operator->() noexcept { return &checked(); }
-    const T *operator->() const noexcept { return &**this; }
+    /// The value. Without one the program is ended by std::terminate.
+    T &operator*() & noexcept { return checked(value_); }
+    /// The value, to be moved out: `rmon::tool mine = *rmon::tool::use(0, "mine");`.
+    T &&operator*() && noexcept { return std::move(checked(value_)); }
+    /// The value.
+    const T &operator*() const & noexcept { return checked(value_); }
+    /// The value's members.
+    T *operator->() noexcept { return std::addressof(checked(value_)); }
+    /// The value's members.
+    const T *operator->() const noexcept { return std::addressof(checked(value_)); }
 
 private:
-    T &checked() noexcept
+    template <class Optional>
+    static auto &checked(Optional &value) noexcept
     {
-        if (!value_)
+        if (!value)
             std::terminate();
-        return *value_;
+        return *value;
     }
 
-    std::optional<T> value_;
+    std::optional<T> value_{};
     status why_ = status::ok;
 };
 
@@ -178,8 +198,13 @@ enum class event : std::uint8_t {
 /// A set of events; an event is a set of one. `event::line | event::call` makes one of two, and so on.
 class event_set {
 public:
+    /// No event.
     constexpr event_set() noexcept = default;
-    constexpr event_set(event only) noexcept : bits_(RMON_EVENT_SET(static_cast<unsigned>(only))) {}
+    /// One event. What is no event gives a bit that is none either, for the library to refuse.
+    constexpr event_set(event only) noexcept
+        : bits_(std::uint32_t{1} << (static_cast<unsigned>(only) < 31u ? static_cast<unsigned>(only) : 31u))
+    {
+    }
 
     /// A set by its bits, as the C API has it. Bits that are no event are kept, for the library to refuse.
     [[nodiscard]] static constexpr event_set from_bits(std::uint32_t bits) noexcept
@@ -189,7 +214,10 @@ public:
         return set;
     }
 
+    /// Its bits, as the C API has them.
     [[nodiscard]] constexpr std::uint32_t bits() const noexcept { return bits_; }
+
+    /// Whether no event is in it.
     [[nodiscard]] constexpr bool empty() const noexcept { return bits_ == 0; }
 
     /// Whether all of `others` are in it.
@@ -210,10 +238,11 @@ public:
     /// Goes through the events by number: `for (rmon::event which : set)`.
     class iterator {
     public:
-        using iterator_category = std::forward_iterator_tag;
+        using iterator_concept = std::forward_iterator_tag;
+        using iterator_category = std::input_iterator_tag; // since its reference is none
         using value_type = event;
         using difference_type = std::ptrdiff_t;
-        using pointer = const event *;
+        using pointer = void;
         using reference = event;
 
         constexpr iterator() noexcept = default;
@@ -243,14 +272,18 @@ public:
         constexpr explicit iterator(std::uint32_t rest) noexcept : rest_(rest) {}
         std::uint32_t rest_ = 0;
     };
+    /// The event with the lowest number.
     [[nodiscard]] constexpr iterator begin() const noexcept { return iterator(bits_); }
+    /// Behind the last event.
     [[nodiscard]] constexpr iterator end() const noexcept { return iterator(); }
 
+    /// Adds events.
     constexpr event_set &operator|=(event_set other) noexcept
     {
         bits_ |= other.bits_;
         return *this;
     }
+    /// Keeps only these events.
     constexpr event_set &operator&=(event_set other) noexcept
     {
         bits_ &= other.bits_;
@@ -261,15 +294,17 @@ private:
     std::uint32_t bits_ = RMON_NO_EVENTS;
 };
 
+/// The events that are in one of two sets.
 [[nodiscard]] constexpr event_set operator|(event_set a, event_set b) noexcept
 {
     return event_set::from_bits(a.bits() | b.bits());
 }
-/// Operators of two enumerators are looked for among those that take enumerators.
+/// Two events. (Operators of enumerators are looked for among those that take enumerators.)
 [[nodiscard]] constexpr event_set operator|(event a, event b) noexcept
 {
     return event_set(a) | event_set(b);
 }
+/// The events that are in both of two sets.
 [[nodiscard]] constexpr event_set operator&(event_set a, event_set b) noexcept
 {
     return event_set::from_bits(a.bits() & b.bits());
@@ -279,24 +314,29 @@ private:
 {
     return event_set::from_bits(~set.bits() & RMON_ALL_EVENTS);
 }
+/// All events but one.
 [[nodiscard]] constexpr event_set operator~(event which) noexcept
 {
     return ~event_set(which);
 }
+/// Whether two sets have the same events.
 [[nodiscard]] constexpr bool operator==(event_set a, event_set b) noexcept
 {
     return a.bits() == b.bits();
 }
+/// Whether two sets differ.
 [[nodiscard]] constexpr bool operator!=(event_set a, event_set b) noexcept
 {
     return a.bits() != b.bits();
 }
 
+/// The empty set.
 inline constexpr event_set no_events;
 /// The events that happen at a location: they can be set for one code, and disabled at one place.
 inline constexpr event_set local_events = event_set::from_bits(RMON_LOCAL_EVENTS);
 /// The events that CALL controls: they can be set only together, with CALL.
 inline constexpr event_set ancillary_events = event_set::from_bits(RMON_ANCILLARY_EVENTS);
+/// Every event there is.
 inline constexpr event_set all_events = event_set::from_bits(RMON_ALL_EVENTS);
 
 // ---- codes ----
@@ -307,7 +347,9 @@ using line_entry = rmon_line_entry;
 /// The lines of a code, by ascending offset, in somebody else's memory: an array's, a vector's, a code's.
 class line_table {
 public:
+    /// No lines.
     constexpr line_table() noexcept = default;
+    /// `count` lines from `first` on.
     constexpr line_table(const line_entry *first, std::size_t count) noexcept : first_(first), count_(count) {}
 
     /// Any container that has its elements in a row.
@@ -317,11 +359,17 @@ public:
     {
     }
 
+    /// The first line; null if there is none.
     [[nodiscard]] constexpr const line_entry *data() const noexcept { return first_; }
+    /// How many lines there are.
     [[nodiscard]] constexpr std::size_t size() const noexcept { return count_; }
+    /// Whether there is none.
     [[nodiscard]] constexpr bool empty() const noexcept { return count_ == 0; }
+    /// The first line.
     [[nodiscard]] constexpr const line_entry *begin() const noexcept { return first_; }
+    /// Behind the last line.
     [[nodiscard]] constexpr const line_entry *end() const noexcept { return first_ + count_; }
+    /// The line at an index, which is below size().
     [[nodiscard]] constexpr const line_entry &operator[](std::size_t index) const noexcept { return first_[index]; }
 
 private:
@@ -338,8 +386,8 @@ public:
     constexpr code() noexcept = default;
 
     /// Makes a code. `name` and `filename` are required, `qualname` null means `name`; all is copied, texts are UTF-8,
-    /// the offsets of `lines` ascend from 0 or above. Gives status::null, or status::invalid_argument: for a bad text or
-    /// table, without memory, and in an emitter that sleeps, which can try again when it is awake.
+    /// the offsets of `lines` ascend from 0 or above. Gives status::null, or status::invalid_argument: for a bad text
+    /// or table, without memory, and in an emitter that sleeps, which can try again when it is awake.
     static result<code> make(const char *name, const char *filename, std::int32_t first_line = 1,
                              const char *qualname = nullptr, line_table lines = {}) noexcept
     {
@@ -367,8 +415,11 @@ public:
         return code(known);
     }
 
+    /// One more reference.
     code(const code &other) noexcept : address_(other.address_) { rmon_code_retain(address_); }
+    /// The same reference; `other` refers to none.
     code(code &&other) noexcept : address_(std::exchange(other.address_, nullptr)) {}
+    /// Refers to what `other` does, and no longer to what it did.
     code &operator=(code other) noexcept
     {
         std::swap(address_, other.address_);
@@ -378,9 +429,12 @@ public:
 
     /// The code's identity, as events carry it; null if there is none.
     [[nodiscard]] void *get() const noexcept { return address_; }
+    /// Whether it refers to a code.
     explicit operator bool() const noexcept { return address_ != nullptr; }
 
+    /// Whether two refer to the same code.
     [[nodiscard]] friend bool operator==(const code &a, const code &b) noexcept { return a.address_ == b.address_; }
+    /// Whether two refer to different codes.
     [[nodiscard]] friend bool operator!=(const code &a, const code &b) noexcept { return a.address_ != b.address_; }
 
 private:
@@ -392,12 +446,16 @@ private:
 /// owned.
 class code_ref {
 public:
+    /// A code by its address, which is looked up and not read.
     constexpr code_ref(const void *address) noexcept : address_(const_cast<void *>(address)) {}
+    /// None.
     constexpr code_ref(std::nullptr_t) noexcept : address_(nullptr) {}
+    /// A code of rmon's.
     code_ref(const code &known) noexcept : address_(known.get()) {}
     code_ref(const code &&) = delete; // it would be gone when it is used
     code_ref(const code *) = delete;  // the address of the reference is not the code's
 
+    /// The code's identity; null if there is none.
     [[nodiscard]] constexpr void *get() const noexcept { return address_; }
 
 private:
@@ -623,6 +681,7 @@ class scope_states {
 public:
     static_assert(sizeof...(Events) != 0, "states of no event");
 
+    /// States that are inactive until they are entered.
     constexpr scope_states() noexcept = default;
     scope_states(const scope_states &) = delete;
     scope_states &operator=(const scope_states &) = delete;
@@ -720,8 +779,8 @@ private:
         return made;
     }
 
-    std::unique_ptr<rmon_state[]> states_;
-    std::unique_ptr<std::uint8_t[]> types_;
+    std::unique_ptr<rmon_state[]> states_{};
+    std::unique_ptr<std::uint8_t[]> types_{};
     std::size_t size_ = 0;
     std::uint64_t version_ = 0;
 };
@@ -729,6 +788,7 @@ private:
 /// One location with a state of its own: fire it with the event that its state stands for.
 class location : public detail::fires<location> {
 public:
+    /// A state, which must outlive this, and the code.
     location(rmon_state *state, code_ref which) noexcept : state_(state), code_(which.get()) {}
 
 private:
@@ -751,12 +811,14 @@ private:
 template <class States>
 class [[nodiscard]] scope : public detail::fires<scope<States>> {
 public:
-    [[nodiscard]] scope(States &states, code_ref which) noexcept : states_(states), code_(which.get())
+    /// Enters.
+    RMON_PRIV_NODISCARD scope(States &states, code_ref which) noexcept : states_(states), code_(which.get())
     {
         (void)states.enter(); // which can only fail for events that are none
     }
     scope(const scope &) = delete;
     scope &operator=(const scope &) = delete;
+    /// Exits.
     ~scope() { (void)rmon_exit_scope(); }
 
     /// Enters again: when a generator or coroutine, whose frame the guard lives in, goes on.
@@ -790,13 +852,16 @@ scope(States &, code_ref) -> scope<States>;
 template <class States>
 class [[nodiscard]] function_scope : public scope<States> {
 public:
-    [[nodiscard]] function_scope(States &states, code_ref which, std::int32_t offset = 0) noexcept
+    /// Enters, and fires PY_START at `offset`.
+    RMON_PRIV_NODISCARD function_scope(States &states, code_ref which, std::int32_t offset = 0) noexcept
         : scope<States>(states, which), states_(states), code_(which.get()), offset_(offset)
     {
         if (RMON_PRIV_UNLIKELY(end_is_wanted()))
             exceptions_ = std::uncaught_exceptions();
         started_ = scope<States>::py_start(offset);
     }
+    function_scope(const function_scope &) = delete;
+    function_scope &operator=(const function_scope &) = delete;
     ~function_scope()
     {
         if (RMON_PRIV_UNLIKELY(end_is_wanted()))
@@ -862,10 +927,13 @@ function_scope(States &, code_ref) -> function_scope<States>;
 
 // ---- tools ----
 
-// By convention, whose tool id is which.
+/// By convention a debugger's tool id.
 inline constexpr int debugger_id = RMON_DEBUGGER_ID;
+/// By convention a coverage tool's tool id.
 inline constexpr int coverage_id = RMON_COVERAGE_ID;
+/// By convention a profiler's tool id.
 inline constexpr int profiler_id = RMON_PROFILER_ID;
+/// By convention an optimizer's tool id.
 inline constexpr int optimizer_id = RMON_OPTIMIZER_ID;
 
 /// What a callback answers.
@@ -880,13 +948,28 @@ enum class answer : int {
 
 namespace detail {
 
-/// A callable as rmon's callback, user data and destroy.
+// Units with and without exceptions can be one program: to the linker their callbacks are different things.
+#ifdef __cpp_exceptions
+inline constexpr bool catches = true;
+#else
+inline constexpr bool catches = false;
+#endif
+
+/// Whether a callable can be compared with null, and so be null: a pointer to a function, a std::function.
+template <class Callable, class = void>
+inline constexpr bool can_be_null = false;
 template <class Callable>
+inline constexpr bool can_be_null<Callable, std::void_t<decltype(std::declval<const Callable &>() == nullptr)>>
+    = !std::is_empty_v<Callable>; // a lambda without captures is a pointer to a function if need be, never null
+
+/// A callable as rmon's callback, user data and destroy.
+template <class Callable, bool Catches>
 class callback {
     using returned = std::invoke_result_t<const Callable &, const rmon_event &>;
     static_assert(std::is_void_v<returned> || std::is_same_v<returned, answer> || std::is_same_v<returned, status>
                       || std::is_same_v<returned, int>,
                   "a callback returns nothing, rmon::answer, rmon::status, or an int as rmon_callback does");
+    static_assert(std::is_nothrow_destructible_v<Callable>, "a callback's destructor does not throw");
     // Nothing to own: it travels in the pointer itself.
     static constexpr bool is_small = std::is_trivially_copyable_v<Callable> && sizeof(Callable) <= sizeof(void *)
                                      && (std::is_empty_v<Callable> || std::is_pointer_v<Callable>);
@@ -897,17 +980,18 @@ public:
     {
         void *data = nullptr;
         rmon_destroy destroy = nullptr;
+        if constexpr (can_be_null<std::remove_cv_t<Callable>>)
+            if (static_cast<const Callable &>(callable) == nullptr)
+                return status::null;
         if constexpr (is_small) {
             const Callable kept(std::forward<From>(callable));
             if constexpr (std::is_pointer_v<Callable>)
-                if (kept == nullptr)
-                    return status::null;
-            std::memcpy(&data, static_cast<const void *>(&kept), sizeof kept);
+                std::memcpy(&data, &kept, sizeof kept);
         } else {
-            data = new (std::nothrow) Callable(std::forward<From>(callable));
+            data = ::new (std::nothrow) Callable(std::forward<From>(callable));
             if (data == nullptr)
                 return status::no_memory;
-            destroy = [](void *owned) noexcept { delete static_cast<Callable *>(owned); };
+            destroy = [](void *owned) noexcept { ::delete static_cast<Callable *>(owned); };
         }
         // Which destroys it once, also if it fails.
         return static_cast<status>(rmon_register_callback(tool_id, static_cast<int>(which), run, data, destroy));
@@ -927,7 +1011,7 @@ private:
 
     static int guarded(const Callable &callable, const rmon_event &fired) noexcept
     {
-#ifdef __cpp_exceptions
+#ifdef __cpp_exceptions // as Catches says
         try {
             return answered(callable, fired);
         } catch (...) {
@@ -954,7 +1038,8 @@ private:
 /// A tool: a claimed id, with its events and callbacks. Move-only. When it is destroyed or assigned to, all that it has
 /// set goes, its id is given back, and then no callback of it runs any more: the destructor waits for those that other
 /// threads are in. (From inside a callback it does not wait; they end later.) So who destroys a tool must not hold what
-/// a callback waits for: a mutex that callbacks lock, or Python's GIL where they take it.
+/// a callback waits for: a mutex that callbacks lock, or Python's GIL where they take it. And what callbacks use is
+/// best declared before the tool, to go after it.
 ///
 /// A tool that was moved from has no id: its functions give status::invalid_tool.
 class tool {
@@ -969,7 +1054,9 @@ public:
         return tool(id);
     }
 
+    /// Takes the other's id over; `other` has none.
     tool(tool &&other) noexcept : id_(other.release()) {}
+    /// Ends what it was, and takes the other's id over.
     tool &operator=(tool &&other) noexcept
     {
         if (this != &other) {
@@ -978,6 +1065,7 @@ public:
         }
         return *this;
     }
+    /// Ends: see above.
     ~tool() { reset(); }
 
     /// The id; below 0 if it was moved from, reset or released.
@@ -1027,15 +1115,17 @@ public:
     /// Has a callable called for an event that the tool has set, instead of what was registered for it.
     ///
     /// `callable` takes a `const rmon_event &`, which is valid until it returns, and returns nothing, an answer, a
-    /// status (an error ends the fire and is its result), or an int as rmon_callback does. It is moved or copied in, and
-    /// destroyed once, when it has been replaced or removed and no thread is in it any more; on any thread. Functions
-    /// and lambdas without captures need no memory. It is called on the thread that fires, by several threads at once,
-    /// and so as const; what it fires itself is suppressed. What it throws goes no further and counts as answer::fail
-    /// (in a unit that is compiled without exceptions nothing may be thrown).
+    /// status (an error ends the fire and is its result), or an int as rmon_callback does. It is moved or copied in,
+    /// and destroyed once, when it has been replaced or removed and no thread is in it any more; on any thread.
+    /// Functions and lambdas without captures need no memory. It is called on the thread that fires, by several threads
+    /// at once, and so as const; what it fires itself is suppressed. It may replace or remove itself, or end its tool.
+    ///
+    /// What it throws goes no further and counts as answer::fail; an exception of the emitter's that is in flight is
+    /// left alone. (In a unit that is compiled without exceptions, what is thrown ends the program by std::terminate.)
     ///
     /// Gives status::invalid_tool, status::invalid_event, status::no_memory, or status::null for a null pointer to a
-    /// function. Throws only what copying or moving `callable` throws.
-    template <class Callable>
+    /// function or an empty std::function. Throws only what copying or moving `callable` throws.
+    template <class Callable, bool Catches = detail::catches>
     status on(event which, Callable &&callable) const
         noexcept(std::is_nothrow_constructible_v<std::decay_t<Callable>, Callable>)
     {
@@ -1043,7 +1133,7 @@ public:
         constexpr bool fits = std::is_invocable_v<const kept &, const rmon_event &>;
         static_assert(fits, "a callback can be called as const, since threads share it, with a const rmon_event &");
         if constexpr (fits)
-            return detail::callback<kept>::set(id_, which, std::forward<Callable>(callable));
+            return detail::callback<kept, Catches>::set(id_, which, std::forward<Callable>(callable));
         else
             return status::invalid_argument;
     }
@@ -1083,8 +1173,10 @@ inline status synchronize() noexcept
     return static_cast<status>(rmon_synchronize());
 }
 
-} // namespace v1_lazy, v1_linked
+} // namespace v1_asleep, v1_lazy, v1_linked
 } // namespace rmon
+
+#undef RMON_PRIV_NODISCARD
 
 #ifdef __GNUC__
 #pragma GCC diagnostic pop

@@ -1,5 +1,6 @@
-//! Compiles rmon.h the ways its users may: each version of C and C++, twice in one unit, in two
-//! units of one program, with its switches, and with every probe compiled away.
+//! Compiles rmon.h and rmon.hpp the ways their users may: each version of C and C++, twice in one
+//! unit, in two units of one program, with their switches, and with every probe compiled away; and the
+//! ways they may not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::compilers::{
     self, C_STANDARDS, CXX_STANDARDS, Toolchain, WARNINGS, cpp_dir, include_flags,
 };
-use crate::library::Library;
+use crate::library::{Library, SONAME};
+use crate::parallel;
 use crate::sh::{Cmd, fresh_dir, root, say};
 use crate::steps::{Steps, Verdict, passed_with};
 
@@ -38,6 +40,84 @@ int second_unit(void);
 int second_unit(void) { return rmon_abi_version() == RMON_ABI_VERSION ? 0 : 2; }
 ";
 
+/// The versions of C++ that rmon.hpp promises to compile as.
+const WRAPPER_STANDARDS: [&str; 3] = ["c++17", "c++20", "c++2b"];
+
+/// What rmon.hpp is free of besides [`WARNINGS`].
+const WRAPPER_WARNINGS: [&str; 9] = [
+    "-Wcast-qual",
+    "-Wconversion",
+    "-Weffc++",
+    "-Wextra-semi",
+    "-Wnon-virtual-dtor",
+    "-Wold-style-cast",
+    "-Wshadow",
+    "-Wsign-conversion",
+    "-Wundef",
+];
+
+/// How rmon.hpp may be compiled.
+const WRAPPER_SWITCHES: [&[&str]; 8] = [
+    &[],
+    &["-DRMON_DISABLED"],
+    &["-DRMON_LAZY"],
+    &["-DRMON_LAZY", "-DRMON_DISABLED"],
+    &["-DRMON_NO_PYMONITORING_NAMES"],
+    &["-fno-exceptions"],
+    &["-fno-rtti"],
+    &["-fno-exceptions", "-fno-rtti", "-DRMON_LAZY", "-DRMON_NO_PYMONITORING_NAMES"],
+];
+
+/// Registers a function that throws; the other unit, one of the same type.
+const UNIT_WITH_EXCEPTIONS: &str = "\
+#include <rmon.hpp>
+rmon::status registers(const rmon::tool &tool, void (*callback)(const rmon_event &));
+static void returns(const rmon_event &) {}
+static void throws(const rmon_event &) { throw 1; }
+int main()
+{
+    static rmon::scope_states<rmon::event::line> states;
+    const rmon::tool tool = *rmon::tool::use(0, \"units\");
+    if (!ok(registers(tool, returns)) || !ok(tool.on(rmon::event::line, throws))) return 1;
+    if (!ok(tool.set_events(rmon::event::line))) return 2;
+    rmon::scope guard(states, nullptr);
+    return guard.line(0, 1) == rmon::status::callback ? 0 : 3;
+}
+";
+
+const UNIT_WITHOUT_EXCEPTIONS: &str = "\
+#include <rmon.hpp>
+rmon::status registers(const rmon::tool &tool, void (*callback)(const rmon_event &))
+{
+    return tool.on(rmon::event::line, callback);
+}
+";
+
+/// Makes a code, once it has found librmon; the other unit can make none.
+const LAZY_UNIT: &str = "\
+#include <rmon.hpp>
+bool makes_code_without_probes();
+int main()
+{
+    if (makes_code_without_probes()) return 1;
+    return rmon::code::make(\"f\", \"f\") ? 0 : 2;
+}
+";
+
+const LAZY_UNIT_WITHOUT_PROBES: &str = "\
+#include <rmon.hpp>
+bool makes_code_without_probes() { return static_cast<bool>(rmon::code::make(\"f\", \"f\")); }
+";
+
+/// Two units of a program, each with its switches; the second has main().
+const MIXED: [[(&str, &[&str]); 2]; 2] = [
+    [(UNIT_WITHOUT_EXCEPTIONS, &["-fno-exceptions"]), (UNIT_WITH_EXCEPTIONS, &[])],
+    [
+        (LAZY_UNIT_WITHOUT_PROBES, &["-DRMON_LAZY", "-DRMON_DISABLED"]),
+        (LAZY_UNIT, &["-DRMON_LAZY"]),
+    ],
+];
+
 /// rmon.h and rmon.hpp, one step per compiler and version.
 pub fn all(steps: &mut Steps, library: &Library, quick: bool) -> Result<()> {
     let lib_dir = library.stage()?;
@@ -55,6 +135,16 @@ pub fn all(steps: &mut Steps, library: &Library, quick: bool) -> Result<()> {
             steps.run(&name, || compile(toolchain, standard, &lib_dir));
         }
         steps.run(&format!("RMON_DISABLED: {}", toolchain.name(false)), || disabled(toolchain));
+        if toolchain.has_cxx() {
+            let name = toolchain.name(true);
+            for standard in WRAPPER_STANDARDS {
+                let step = format!("rmon.hpp: {name} {standard}");
+                steps.run(&step, || wrapper(toolchain, standard, &lib_dir));
+            }
+            let step = format!("rmon.hpp: {name}, units with different switches");
+            steps.run(&step, || mixed(toolchain, &lib_dir));
+            steps.run(&format!("rmon.hpp: {name}, misuse"), || misuse(toolchain));
+        }
     }
     if !quick {
         for name in missing {
@@ -81,16 +171,11 @@ fn compile(toolchain: &Toolchain, standard: &str, lib_dir: &Path) -> Result<Verd
         fs::write(path, text)?;
     }
     let exe = dir.join("program");
-    let lib = lib_dir.display();
     for switches in SWITCHES {
         let compiler = toolchain.cmd(standard).context("no C++ compiler")?;
         let compiler =
             compiler.args(["-O2"]).args(WARNINGS).args(include_flags()).args(switches).args(&paths);
-        must(compiler.arg("-o").arg(&exe).args([
-            format!("-L{lib}"),
-            "-lrmon".to_string(),
-            format!("-Wl,-rpath,{lib}"),
-        ]))?;
+        must(compiler.arg("-o").arg(&exe).args(link_flags(lib_dir)))?;
         must(Cmd::new(&exe))?;
     }
     passed_with(if wrapper { "with rmon.hpp" } else { "" })
@@ -114,11 +199,7 @@ fn disabled(toolchain: &Toolchain) -> Result<Verdict> {
             .args(WARNINGS)
             .args(include_flags());
         must(compiler.args(["-x", language, "-c"]).arg(&source).arg("-o").arg(&object))?;
-        let undefined = Cmd::new("nm").arg("--undefined-only").arg(&object).read()?;
-        let ours: Vec<&str> = undefined
-            .split_whitespace()
-            .filter(|name| name.contains("rmon_") || name.contains("PyMonitoring"))
-            .collect();
+        let ours = ours_undefined(&object)?;
         if !ours.is_empty() {
             bail!(
                 "{} {standard}: still needed with RMON_DISABLED: {}",
@@ -132,10 +213,102 @@ fn disabled(toolchain: &Toolchain) -> Result<Verdict> {
     passed_with("")
 }
 
+/// Compiles all of rmon.hpp with each switch and runs it. What is lazy or disabled needs nothing of
+/// librmon, even if nothing is optimised.
+fn wrapper(toolchain: &Toolchain, standard: &str, lib_dir: &Path) -> Result<Verdict> {
+    let dir = fresh_dir("wrapper")?;
+    let source = root().join("xtask/probes.cpp");
+    let results = parallel::map(&WRAPPER_SWITCHES, |switches| {
+        let is_linked =
+            !switches.iter().any(|switch| ["-DRMON_DISABLED", "-DRMON_LAZY"].contains(switch));
+        let (object, exe) =
+            (dir.join(switches.concat() + ".o"), dir.join(switches.concat() + ".exe"));
+        let compiler = || toolchain.cmd(standard).context("no C++ compiler");
+        let compile = compiler()?.arg(if is_linked { "-O2" } else { "-O0" }).args(*switches);
+        let compile = compile.args(WARNINGS).args(WRAPPER_WARNINGS).args(include_flags());
+        check(compile.arg("-c").arg(&source).arg("-o").arg(&object))?;
+        let ours = ours_undefined(&object)?;
+        if ours.is_empty() == is_linked {
+            bail!("{} needs of librmon: {ours:?}", switches.join(" "));
+        }
+        let link = compiler()?.arg(&object).arg("-o").arg(&exe);
+        check(if is_linked { link.args(link_flags(lib_dir)) } else { link.arg("-ldl") })?;
+        check(Cmd::new(&exe).env_remove("RMON_LIBRARY"))
+    });
+    results.into_iter().collect::<Result<Vec<()>>>()?;
+    passed_with(format!("{} ways", WRAPPER_SWITCHES.len()))
+}
+
+/// Units of one program that were compiled with different switches do not get in each other's way.
+fn mixed(toolchain: &Toolchain, lib_dir: &Path) -> Result<Verdict> {
+    let dir = fresh_dir("mixed")?;
+    for (number, units) in MIXED.iter().enumerate() {
+        let compiler = || toolchain.cmd("c++17").context("no C++ compiler");
+        let exe = dir.join(format!("{number}.exe"));
+        let mut link = compiler()?.arg("-o").arg(&exe);
+        for (place, (text, switches)) in units.iter().enumerate() {
+            let object = dir.join(format!("{number}.{place}.o"));
+            let source = object.with_extension("cpp");
+            fs::write(&source, text)?;
+            let compile = compiler()?.args(WARNINGS).args(include_flags()).args(*switches);
+            must(compile.arg("-c").arg(&source).arg("-o").arg(&object))?;
+            link = link.arg(object);
+        }
+        must(link.args(link_flags(lib_dir)).arg("-ldl"))?;
+        must(Cmd::new(&exe).env("RMON_LIBRARY", lib_dir.join(SONAME)))?;
+    }
+    passed_with(format!("{} programs", MIXED.len()))
+}
+
+/// What c-tests/hpp_misuse.cpp says must not compile does not, and the compiler says why.
+fn misuse(toolchain: &Toolchain) -> Result<Verdict> {
+    let source = root().join("c-tests/hpp_misuse.cpp");
+    let text = fs::read_to_string(&source)?;
+    let cases: Vec<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("#if MISUSE == ")?.split_once(" /// "))
+        .collect();
+    let try_out = |number: &str| {
+        let compile = toolchain.cmd("c++17").context("no C++ compiler")?.arg("-fsyntax-only");
+        let compile = compile.args(WARNINGS).args(include_flags());
+        compile.arg(format!("-DMISUSE={number}")).arg(&source).outcome(TIME_LIMIT)
+    };
+    if cases.is_empty() || !try_out("0")?.success() {
+        bail!("{}: {} cases, and what is right must compile", source.display(), cases.len());
+    }
+    let results = parallel::map(&cases, |(number, reasons)| {
+        let outcome = try_out(number)?;
+        if outcome.success() || !reasons.split('|').any(|reason| outcome.text.contains(reason)) {
+            bail!("MISUSE={number}: not refused for {reasons:?}:\n{}", outcome.text);
+        }
+        Ok(())
+    });
+    results.into_iter().collect::<Result<Vec<()>>>()?;
+    passed_with(format!("{} cases", cases.len()))
+}
+
+/// What an object file needs of librmon.
+fn ours_undefined(object: &Path) -> Result<Vec<String>> {
+    let undefined = Cmd::new("nm").arg("--undefined-only").arg(object).read()?;
+    let is_ours = |name: &&str| name.contains("rmon_") || name.contains("PyMonitoring");
+    Ok(undefined.split_whitespace().filter(is_ours).map(str::to_string).collect())
+}
+
+/// How a program is linked with the shared library.
+fn link_flags(lib_dir: &Path) -> [String; 3] {
+    let dir = lib_dir.display();
+    [format!("-L{dir}"), "-lrmon".to_string(), format!("-Wl,-rpath,{dir}")]
+}
+
 /// Runs a command; an error with what it said unless it succeeds.
 fn must(cmd: Cmd) -> Result<()> {
+    say(format!("$ {}", cmd.line()));
+    check(cmd)
+}
+
+/// The same, quietly, on any thread.
+fn check(cmd: Cmd) -> Result<()> {
     let line = cmd.line();
-    say(format!("$ {line}"));
     let outcome = cmd.outcome(TIME_LIMIT)?;
     if !outcome.success() {
         bail!("{}: {line}\n{}", outcome.ending(), outcome.text);

@@ -4,12 +4,14 @@
 //! setuptools and Cython.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::compilers::{self, WARNINGS, include_dir, include_flags};
 use crate::library::Library;
+use crate::parallel;
 use crate::pythons::{self, Python, SUPPORTED};
 use crate::sh::{Cmd, fresh_dir, root, say};
 use crate::steps::{Steps, Verdict, passed_with};
@@ -20,14 +22,15 @@ const TIME_LIMIT: Duration = Duration::from_secs(1200);
 /// What the tests need from PyPI.
 pub const PACKAGES: [&str; 2] = ["setuptools", "cython"];
 
+/// What has documented.c follow the documentation of 3.13, where branches have no directions.
+const AS_OF_3_13: &str = "-DAS_OF_3_13";
+
 /// Either header may come first, and any twice.
-const UNIT: &str = "\
+const BEHIND: &str = "\
 #include <Python.h>
 #include <rmon_python.h>
 #include <rmon.h>
 #include <rmon_python.h>
-int unit(void);
-int unit(void) { return 0; }
 ";
 
 /// All steps for all interpreters; each supported version that is missing is named.
@@ -74,43 +77,61 @@ fn tests(python: &Python, library: &Library) -> Result<Verdict> {
     passed_with(outcome.text.trim_end().lines().last().unwrap_or_default())
 }
 
-/// Both headers after Python.h, in C and C++, with the whole API and with the limited one.
+/// A source written to CPython's documentation compiles unchanged: with rmon_python.h in front of it, or behind
+/// Python.h; and with CPython alone, if that has the API. In C and C++, in the whole API and in the limited one.
 fn header_compiles(python: &Python) -> Result<Verdict> {
     let (toolchains, _) = compilers::find();
     let dir = fresh_dir("rmon_python")?;
-    let mut compiled = 0;
-    for standard in ["c11", "c++17"] {
-        let unit = dir.join(if standard == "c11" { "unit.c" } else { "unit.cpp" });
-        fs::write(&unit, UNIT)?;
-        for toolchain in &toolchains {
-            for limited in [None, Some("-DPy_LIMITED_API=0x03090000")] {
-                // A free-threaded CPython before 3.15 has no limited API.
-                if limited.is_some() && python.free_threaded {
-                    continue;
-                }
-                let Some(compiler) = toolchain.cmd(standard) else {
-                    continue;
-                };
-                // -isystem: CPython's own headers need not be free of warnings.
-                let compiler = compiler
-                    .args(["-O1", "-fsyntax-only"])
-                    .args(WARNINGS)
-                    .args(include_flags())
-                    .arg("-isystem")
-                    .arg(&python.include);
-                let line = compiler.line();
-                say(format!("$ {line}"));
-                let outcome = compiler
-                    .args(limited)
-                    .arg(&unit)
-                    .outcome(TIME_LIMIT)
-                    .context("cannot compile")?;
-                if !outcome.success() {
-                    bail!("{}: {line}\n{}", outcome.ending(), outcome.text);
-                }
-                compiled += 1;
+    let documented = fs::read_to_string(root().join("bindings/python/tests/documented.c"))?;
+    let has_api = python.version >= (3, 13, 0);
+    // A free-threaded CPython before 3.15 has no limited API.
+    let apis: &[&[&str]] =
+        if python.free_threaded { &[&[]] } else { &[&[], &["-DPy_LIMITED_API=0x03090000"]] };
+    let alone: &[&str] = match python.version {
+        (3, 13, _) => &[AS_OF_3_13],
+        // Its own PY_MONITORING_IS_INSTRUMENTED_EVENT uses a name that its headers do not define.
+        (3, 14, _) => &["-D_PY_MONITORING_LOCAL_EVENTS=11"],
+        _ => &[],
+    };
+    let mut ways = Vec::new();
+    for standard in ["c99", "c11", "c++11", "c++17", "c++20"] {
+        // rmon.hpp, which is C++17, knows of Python, too.
+        let wrapper = ["c++17", "c++20"].contains(&standard);
+        let wrapper = if wrapper { "#include <rmon.hpp>\n" } else { "" };
+        let file = |name: &str, text: &str| {
+            let extension = if standard.starts_with("c++") { "cpp" } else { "c" };
+            let path = dir.join(format!("{name}-{standard}.{extension}"));
+            fs::write(&path, text).map(|()| path)
+        };
+        let in_front = file("in_front", &documented)?;
+        let behind = format!("{BEHIND}{wrapper}");
+        let behind = file("behind", &documented.replace("#include <Python.h>\n", &behind))?;
+        for toolchain in toolchains.iter().filter(|known| known.cmd(standard).is_some()) {
+            let mut add = |unit: &Path, flags: &[&[&'static str]], include: &[String]| {
+                let flags = flags.concat();
+                ways.push((toolchain, standard, unit.to_path_buf(), flags, include.to_vec()));
+            };
+            for api in apis {
+                add(&in_front, &[&["-include", "rmon_python.h"], api], &include_flags());
+                add(&behind, &[&[AS_OF_3_13], api], &include_flags());
+            }
+            if has_api {
+                add(&in_front, &[alone], &[]);
             }
         }
     }
-    passed_with(format!("{compiled} ways"))
+    let results = parallel::map(&ways, |(toolchain, standard, unit, flags, include)| {
+        let cmd = toolchain.cmd(standard).context("no C++ compiler")?;
+        // -isystem: CPython's own headers need not be free of warnings.
+        let cmd = cmd.args(["-O1", "-fsyntax-only", "-DMODULE=documented"]).args(WARNINGS);
+        let cmd = cmd.args(include).arg("-isystem").arg(&python.include).args(flags).arg(unit);
+        let line = cmd.line();
+        let outcome = cmd.outcome(TIME_LIMIT).context("cannot compile")?;
+        if !outcome.success() {
+            bail!("{}: {line}\n{}", outcome.ending(), outcome.text);
+        }
+        Ok(())
+    });
+    results.into_iter().collect::<Result<Vec<()>>>()?;
+    passed_with(format!("{} ways", ways.len()))
 }

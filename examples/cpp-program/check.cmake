@@ -1,0 +1,16 @@
+# Runs the program and compares what it prints with the file `expected`, and that with README.md.
+execute_process(COMMAND "${PROGRAM}" "${OPTION}" OUTPUT_VARIABLE said RESULT_VARIABLE code)
+file(READ "${CMAKE_CURRENT_LIST_DIR}/expected" wanted)
+file(READ "${CMAKE_CURRENT_LIST_DIR}/README.md" readme)
+string(FIND "${readme}" "```text\n${wanted}```\n" shown)
+if(shown EQUAL -1)
+  message(FATAL_ERROR "README.md does not show what is expected")
+endif()
+if(NOT OPTION STREQUAL "--profile")
+  string(FIND "${wanted}" "\n\n" end) # without a profile the output ends here
+  math(EXPR end "${end} + 1")
+  string(SUBSTRING "${wanted}" 0 ${end} wanted)
+endif()
+if(NOT code EQUAL 0 OR NOT said STREQUAL wanted)
+  message(FATAL_ERROR "exit code ${code}, output\n${said}\nand not\n${wanted}")
+endif()
