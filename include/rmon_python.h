@@ -20,8 +20,8 @@
  *   - The exception that is set when an event is fired, of whatever kind, is set again afterwards, and out of the way
  *     while callbacks run. If the fire fails, it is the context of the exception that is then set.
  *   - An event that is fired while the interpreter has tracing off (inside a callback of sys.monitoring, or a trace
- *     function) is suppressed: 0, and nothing happens. (In the limited API that is not known, and holds for tools in
- *     Python only.)
+ *     function) is suppressed: 0, and nothing happens. (An extension in the limited API knows that once rmon has been
+ *     imported, or an extension in the whole API has fired an event that a tool wanted.)
  *   - STOP_ITERATION's value that is a tuple becomes the value of the StopIteration, not its arguments.
  *   - NULL as retval, callable, arg0, value, target (which is then -1) or code is allowed.
  *   - A jump's or branch's target that is an int arrives as the event's target_offset, and its object is NULL. Any
@@ -229,9 +229,36 @@ typedef struct rmon_python_fire {
 
 /* The host: what only Python can tell rmon. */
 
+#if !defined(Py_LIMITED_API) || Py_LIMITED_API + 0 >= 0x03090000
+#define rmon_python_interpreter_dict() PyInterpreterState_GetDict(PyInterpreterState_Get())
+#else
+#define rmon_python_interpreter_dict() ((PyObject *)NULL)
+#endif
+
+/* What the limited API cannot know and who has the whole one tells it, by a capsule "rmon.host" in the interpreter's
+ * dict. Fields are added at the end only. */
+typedef struct rmon_python_host {
+    uint32_t struct_size;
+    int (*is_tracing)(const PyThreadState *thread);
+} rmon_python_host;
+
 #ifdef Py_LIMITED_API
 
-#define rmon_python_is_tracing(thread) ((void)(thread), 0)
+static const rmon_python_host *volatile rmon_python_known_host; /* NULL: not known yet */
+
+/* Whether the interpreter has tracing off on this thread. Leaves an exception that is set as it is. */
+static inline int rmon_python_is_tracing(const PyThreadState *thread)
+{
+    const rmon_python_host *host = RMON_PYTHON_LOAD_(rmon_python_known_host);
+    PyObject *known = host == NULL ? rmon_python_interpreter_dict() : NULL, *capsule;
+    if (known != NULL && (capsule = PyDict_GetItemString(known, "rmon.host")) != NULL
+        && PyCapsule_IsValid(capsule, "rmon.host")) {
+        host = (const rmon_python_host *)PyCapsule_GetPointer(capsule, "rmon.host");
+        RMON_PYTHON_STORE_(rmon_python_known_host, host);
+    }
+    return host != NULL && host->is_tracing(thread);
+}
+
 #define rmon_python_has_raised(thread) ((void)(thread), PyErr_Occurred() != NULL)
 #define rmon_python_current_exception NULL /* there is no way to ask whether a thread is attached */
 
@@ -281,13 +308,20 @@ static inline void *rmon_python_current_exception(void *user_data)
     return raised;
 }
 
-#endif /* !Py_LIMITED_API */
+/* Tells extensions in the limited API what they cannot know, unless somebody has told them. Leaves no exception. */
+static inline void rmon_python_tell(void)
+{
+    static const rmon_python_host host = {sizeof(rmon_python_host), rmon_python_is_tracing};
+    PyObject *known = rmon_python_interpreter_dict(), *capsule;
+    if (known == NULL || PyDict_GetItemString(known, "rmon.host") != NULL)
+        return;
+    capsule = PyCapsule_New((void *)&host, "rmon.host", NULL);
+    if (capsule == NULL || PyDict_SetItemString(known, "rmon.host", capsule) < 0)
+        PyErr_Clear();
+    Py_XDECREF(capsule);
+}
 
-#if !defined(Py_LIMITED_API) || Py_LIMITED_API + 0 >= 0x03090000
-#define rmon_python_interpreter_dict() PyInterpreterState_GetDict(PyInterpreterState_Get())
-#else
-#define rmon_python_interpreter_dict() ((PyObject *)NULL)
-#endif
+#endif /* !Py_LIMITED_API */
 
 /* Whether a code is that of the fire that is under way on this thread, and therefore an object. */
 static inline int rmon_python_is_fired(void *code)
@@ -385,15 +419,16 @@ static inline void rmon_python_set_up(void)
     };
     PyObject *monitoring = PySys_GetObject("monitoring");
     PyObject *missing = monitoring != NULL ? PyObject_GetAttrString(monitoring, "MISSING") : NULL;
-    PyObject *known = rmon_python_interpreter_dict();
     int is_better = PyDict_GetItemString(PyImport_GetModuleDict(), "rmon._rmon") != NULL;
+#ifdef Py_LIMITED_API
+    PyObject *known = rmon_python_interpreter_dict();
+#endif
     PyErr_Clear();
     RMON_PYTHON_STORE_(rmon_python_missing, missing);
 #ifdef Py_LIMITED_API
     is_better = is_better || known == NULL || PyDict_GetItemString(known, "rmon.host") != NULL;
 #else
-    if (known != NULL && PyDict_SetItemString(known, "rmon.host", Py_True) < 0)
-        PyErr_Clear();
+    rmon_python_tell();
 #endif
     if (!is_better)
         (void)rmon_set_host(&host);

@@ -150,15 +150,16 @@ class Silence(ListeningTest):
         self.assertEqual(scope.fire("LINE", CodeLike()), (0, None))
         self.assertEqual((self.heard(), inner), (["LINE"], [(0, None)]))
 
-    def test_a_fire_while_the_interpreter_traces_is_suppressed(self):
+    @with_each_emitter
+    def test_a_fire_while_the_interpreter_traces_is_suppressed(self, module):
         self.listen("LINE", "RAISE")
-        scope = Scope(emitter, "LINE", "RAISE")
+        scope = Scope(module, "LINE", "RAISE")
         inside = []
 
         def trace(frame, event, argument):
             if not inside:
                 inside.append(scope.fire("LINE", CodeLike()))
-                inside.append(emitter.fire(scope.scope, 1, None, 0, (), None))  # no exception, and no error
+                inside.append(module.fire(scope.scope, 1, None, 0, (), None))  # no exception, and no error
 
         def traced():
             pass

@@ -111,6 +111,7 @@ static int execute(PyObject *module)
     if (interpreter_init(callback_deliver) < 0)
         return -1;
     (void)rmon_set_host(&host);
+    rmon_python_tell();
     if (add_monitoring(module, interpreter_current()) < 0 || codelike_add(module) < 0 || scope_add(module) < 0
         || testing_add(module) < 0 || install_add(module) < 0)
         return -1;
