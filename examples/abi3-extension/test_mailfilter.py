@@ -48,7 +48,7 @@ class Results(unittest.TestCase):
             filter_of(RULES).sort({"x": ""})
 
     def test_the_file_is_one_for_all_pythons(self):
-        self.assertEqual(os.path.basename(mailfilter.__file__), "mailfilter.abi3.so")
+        self.assertTrue(os.path.basename(mailfilter.__file__).startswith("mailfilter.abi3"))
 
 
 @unittest.skipUnless(monitoring, "rmon is not installed")

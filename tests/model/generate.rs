@@ -276,6 +276,30 @@ fn two_tools_hear() -> impl Strategy<Value = Vec<Op>> {
     )
 }
 
+/// Branches at few locations, whose directions are disabled one by one, or both.
+fn branches() -> impl Strategy<Value = Vec<Op>> {
+    let event = select(&[BRANCH_LEFT, BRANCH_RIGHT, BRANCH][..]);
+    let listens = (event.clone(), leaf());
+    let step = (event, any::<bool>(), any::<bool>(), fire());
+    let listens = prop::collection::vec(listens, 1..4);
+    (0..6, listens, prop::collection::vec(step, 2..12)).prop_map(|(tool, listens, steps)| {
+        let mut ops = vec![Op::UseTool { tool, name: Some(c"branches") }];
+        ops.extend(listens.into_iter().map(|(event, behaviour)| {
+            let event = event.into();
+            Op::Register { tool, event, behaviour }
+        }));
+        ops.extend([
+            Op::SetEvents { tool, set: set(BRANCH) },
+            Op::Enter { array: 0, version: 0, fault: None },
+        ]);
+        ops.extend(steps.into_iter().map(|(event, code, offset, fire)| {
+            let (code, offset) = (Code::Foreign(code.into()), if offset { 4 } else { 8 });
+            Op::Fire(Fire { array: 0, event: Some(event), code, offset, ..fire })
+        }));
+        ops
+    })
+}
+
 /// A code lives, with what a tool has set on it, and dies, perhaps in a callback; another comes, as
 /// a rule at its address.
 fn a_code_dies() -> impl Strategy<Value = Vec<Op>> {
@@ -410,6 +434,7 @@ pub fn case() -> impl Strategy<Value = Case> {
         1 => scope_runs_twice(),
         1 => two_tools_hear(),
         1 => calls_end(),
+        1 => branches(),
         1 => a_code_dies(),
     ];
     let begin = prop::collection::vec(prop_oneof![2 => tool_comes(), 1 => scope_runs()], 0..4);

@@ -14,6 +14,7 @@ mod headers;
 mod install;
 mod installed;
 mod library;
+mod mutants;
 mod package;
 mod parallel;
 mod pypi;
@@ -63,6 +64,11 @@ enum Command {
     /// What is gone or has changed is a failure, what has been added is not. --bless makes the ABI the
     /// one that is checked in.
     Abi(abi::Args),
+    /// Changes the library in one place at a time and sees whether a test notices
+    ///
+    /// The model, programs of c-tests/ and the unit tests are asked. A mutant that survives must be
+    /// argued for in docs/mutants.md. Needs cargo-mutants, which lists the places.
+    Mutants(mutants::Args),
     /// Installs librmon, its headers, rmon.pc and a CMake package below a prefix
     ///
     /// For who does not have cargo-c: `cargo cinstall` does the same and more.
@@ -84,6 +90,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Bless(args) => bless::run(args).map(done),
         Command::Abi(args) => abi::run(args).map(done),
+        Command::Mutants(args) => mutants::run(args),
         Command::Install(args) => install::run(args).map(done),
         Command::Pythons(args) => pythons::run(args).map(done),
     };
