@@ -1,4 +1,5 @@
-//! The README's first program is c-tests/readme.c, and prints what the README says.
+//! The README's first program is c-tests/readme.c, and prints what the README says; the one in C++ is
+//! c-tests/readme.cpp, which c-test runs.
 
 #![cfg(target_os = "linux")]
 
@@ -50,4 +51,13 @@ fn the_first_program_is_the_tested_one_and_prints_what_the_readme_says() {
     let run = Command::new(&program).env("LD_LIBRARY_PATH", &folder).output().unwrap();
     assert!(run.status.success());
     assert_eq!(String::from_utf8_lossy(&run.stdout), block(readme, "text"));
+}
+
+#[test]
+fn the_cpp_program_is_the_tested_one() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("c-tests/readme.cpp");
+    assert_eq!(
+        block(include_str!("../README.md"), "cpp"),
+        std::fs::read_to_string(source).unwrap()
+    );
 }

@@ -39,6 +39,7 @@ const CRATES: [Crate; 2] = [
             "bindings/cpp/rmon.hpp",
             "build.rs",
             "c-tests/readme.c",
+            "c-tests/readme.cpp",
             "cbindgen.toml",
             "include/rmon.h",
             "include/rmon_python.h",
