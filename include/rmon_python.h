@@ -224,7 +224,7 @@ typedef struct rmon_python_fire {
     PyObject *code;
     PyThreadState *thread;
     void (*release)(struct rmon_python_fire *fire); /* NULL at first; what the package wants to be called in the end */
-    PyObject *arguments[6];
+    PyObject *arguments[6]; /* of C_RETURN and C_RAISE, [3] is the callable that the fire gives, or NULL */
 } rmon_python_fire;
 
 /* The host: what only Python can tell rmon. */
@@ -518,6 +518,8 @@ static inline int rmon_python_deliver(int event, rmon_state *state, PyObject *co
     fire.code = code;
     fire.thread = thread;
     fire.release = NULL;
+    if (RMON_EVENT_SET(event) & RMON_ANCILLARY_EVENTS)
+        fire.arguments[3] = (PyObject *)object; /* this one is held; what the last CALL said may not be */
     if (!RMON_PYTHON_LOAD_(rmon_python_is_set_up))
         rmon_python_set_up();
     if (arg0 != NULL && arg0 == RMON_PYTHON_LOAD_(rmon_python_missing))

@@ -180,7 +180,9 @@ pub fn pip(venv: &Path) -> Result<Cmd> {
 /// Installs packages from PyPI (or folders) into a virtual environment made by [`venv`].
 pub fn pip_install<S: AsRef<str>>(venv: &Path, args: &[S]) -> Result<()> {
     let args = args.iter().map(AsRef::as_ref);
-    pip(venv)?.args(["install", "--quiet", "--disable-pip-version-check"]).args(args).run()
+    // A lent pip is compiled for the interpreter that it runs in, or each call would do so again.
+    let cmd = pip(venv)?.env_remove("PYTHONDONTWRITEBYTECODE");
+    cmd.args(["install", "--quiet", "--disable-pip-version-check"]).args(args).run()
 }
 
 /// [`pip_install`] for packages that, once there, are left as they are: does nothing the second

@@ -208,6 +208,75 @@ static inline void put_number(Interpreter *self, rmon_python_fire *fire, int i, 
         put_owned(fire, i, new_number(self, value));
 }
 
+/* ---- Calls that have not ended ---- */
+
+/* librmon remembers the addresses of what CALL said, for a C_RETURN or C_RAISE that does not know. Here is who holds the
+ * objects meanwhile: a list of pairs in the dictionary of the thread's state, with which it goes. */
+enum { CALLS = 4 }; /* as many as librmon remembers */
+
+static PyObject *kept_calls(bool make)
+{
+    PyObject *dict = PyThreadState_GetDict(), *calls = dict != NULL ? PyDict_GetItemString(dict, "rmon.calls") : NULL;
+    if (calls == NULL && dict != NULL && make && (calls = PyList_New(0)) != NULL) {
+        int status = PyDict_SetItemString(dict, "rmon.calls", calls);
+        Py_DECREF(calls); /* the dictionary has it */
+        if (status < 0)
+            calls = NULL;
+    }
+    return calls;
+}
+
+/* A call has begun. One that cannot be kept ends with MISSING. */
+static void keep_call(PyObject *callable, PyObject *arg0)
+{
+    PyObject *calls = kept_calls(true), *call = PyTuple_Pack(2, callable, arg0);
+    if (calls != NULL && call != NULL && PyList_Append(calls, call) == 0 && PyList_GET_SIZE(calls) > CALLS)
+        (void)PyList_SetSlice(calls, 0, 1, NULL);
+    Py_XDECREF(call);
+    PyErr_Clear();
+}
+
+/* A call has ended, and with it those that began later: whether it was kept. The objects get new references. */
+static bool end_call(PyObject *callable, PyObject *arg0)
+{
+    PyObject *calls = kept_calls(false);
+    Py_ssize_t i = calls != NULL ? PyList_GET_SIZE(calls) : 0;
+    while (--i >= 0) {
+        PyObject *call = PyList_GET_ITEM(calls, i);
+        if (PyTuple_GET_ITEM(call, 0) == callable && PyTuple_GET_ITEM(call, 1) == arg0) {
+            Py_INCREF(callable);
+            Py_INCREF(arg0);
+            if (PyList_SetSlice(calls, i, PyList_GET_SIZE(calls), NULL) < 0)
+                PyErr_Clear();
+            return true;
+        }
+    }
+    return false;
+}
+
+void callback_forget_calls(void)
+{
+    PyObject *calls = kept_calls(false);
+    if (calls != NULL && PyList_SetSlice(calls, 0, PyList_GET_SIZE(calls), NULL) < 0)
+        PyErr_Clear();
+}
+
+/* The callable and the argument of C_RETURN or C_RAISE: what the fire gives, or else what librmon remembers of a call,
+ * if somebody still holds it. */
+static void put_ended_call(Interpreter *self, rmon_python_fire *fire, const rmon_event *event)
+{
+    PyObject *callable = event->object != NULL ? event->object : self->missing;
+    PyObject *arg0 = event->arg0 != NULL ? event->arg0 : self->missing;
+    if (!end_call(callable, arg0)) {
+        if (fire->arguments[3] == NULL || fire->arguments[3] != event->object)
+            callable = arg0 = self->missing;
+        Py_INCREF(callable);
+        Py_INCREF(arg0);
+    }
+    put_owned(fire, 3, callable);
+    put_owned(fire, 4, arg0);
+}
+
 /* The rest of the arguments, after the code and the number, which are there. */
 static __attribute__((noinline)) int put_others(Interpreter *self, rmon_python_fire *fire, const rmon_event *event,
                                                 bool vouched)
@@ -223,9 +292,13 @@ static __attribute__((noinline)) int put_others(Interpreter *self, rmon_python_f
     case RMON_EVENT_C_RETURN:
     case RMON_EVENT_C_RAISE:
         count = 4;
-        if (vouched) {
+        if (event->event != RMON_EVENT_CALL && vouched) {
+            put_ended_call(self, fire, event);
+        } else if (vouched) {
             put_borrowed(fire, 3, event->object, self->missing);
             put_borrowed(fire, 4, event->arg0, self->missing);
+            if (LOAD(self->keeps_calls))
+                keep_call(fire->arguments[3], fire->arguments[4]);
         } else {
             put_owned(fire, 3, found_object(self, event->object, self->missing));
             put_owned(fire, 4, found_object(self, event->arg0, self->missing));
@@ -397,6 +470,17 @@ static bool is_on(Interpreter *self, const rmon_event *event)
     return (codes_local(self, event->tool_id, event->code) & fired) != 0;
 }
 
+/* Makes the arguments of a CALL that nobody hears, and with them keeps it. */
+static int keep_unheard_call(Interpreter *self, rmon_python_fire *fire, const rmon_event *event)
+{
+    PyObject *raised = rmon_python_has_raised(fire->thread) ? rmon_python_take_raised() : NULL;
+    if (!put_arguments(self, fire, event, true))
+        PyErr_Clear();
+    if (raised != NULL)
+        rmon_python_put_raised(raised);
+    return RMON_CONTINUE;
+}
+
 /* Delivers on a thread that is attached, in whatever case. */
 static __attribute__((noinline)) int deliver(rmon_python_fire *fire, const rmon_event *event, bool vouched,
                                              bool propagates)
@@ -410,10 +494,15 @@ static __attribute__((noinline)) int deliver(rmon_python_fire *fire, const rmon_
         return RMON_CONTINUE;
     tool = &self->tools[event->tool_id];
     callable = LOAD(tool->called[event->event]);
-    if (callable == NULL)
+    if (callable == NULL && !(event->event == RMON_EVENT_CALL && vouched && LOAD(self->keeps_calls)))
         return RMON_CONTINUE;
     if ((LOAD(tool->per_code) != 0 || LOAD(interpreter_count) > 1) && !is_on(self, event))
         return RMON_CONTINUE;
+    if (callable == NULL) { /* for who wants to hear how calls end, and not that they begin */
+        if (fire->count == 0)
+            return keep_unheard_call(self, fire, event);
+        return RMON_CONTINUE;
+    }
     Py_INCREF(callable);
     if (!rmon_python_has_raised(thread))
         status = call(self, fire, event, vouched, callable);

@@ -92,7 +92,8 @@ bool interpreter_reaches(const Interpreter *self, int tool, bool by_sys)
 static void fill_place(Interpreter *self, int tool, int event, Place *place)
 {
     const Tool *entry = &self->tools[tool];
-    bool is_plain = event != RMON_EVENT_BRANCH && entry->per_code == 0 && interpreter_count <= 1;
+    bool is_plain = event != RMON_EVENT_BRANCH && entry->per_code == 0 && interpreter_count <= 1
+        && !(event == RMON_EVENT_CALL && entry->called[event] == NULL);
     STORE(place->callable, is_plain ? entry->called[event] : NULL);
     place->interpreter = self;
     STORE(place->key, is_plain ? self->key : NULL);
@@ -246,6 +247,13 @@ PyObject *interpreter_put_callable(Interpreter *self, int tool, int event, PyObj
     keep_for_fires(self, tool, event, old);
     entry->callables[event] = callable;
     entry->registered = callable != NULL ? entry->registered | BIT(event) : entry->registered & ~BIT(event);
+    if (BIT(event) & ENDS) {
+        int other;
+        bool keeps = false;
+        for (other = 0; other < TOOLS; other++)
+            keeps = keeps || (self->tools[other].registered & ENDS) != 0;
+        STORE(self->keeps_calls, keeps);
+    }
     update_called(self, tool);
     unlock();
     return old;
@@ -259,9 +267,12 @@ typedef struct Wanted {
     EventSet events, callbacks;
 } Wanted;
 
-/* The events under which librmon must know what is registered under these. */
+/* The events under which librmon must know what is registered under these. For who wants to hear how calls end, what is
+ * called is kept while it runs. */
 static EventSet as_registered(const Tool *entry, EventSet events)
 {
+    if (events & ENDS)
+        events |= BIT(RMON_EVENT_CALL);
     return entry->as_branch & events ? (events & ~entry->as_branch) | BIT(RMON_EVENT_BRANCH) : events;
 }
 

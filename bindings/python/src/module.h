@@ -141,6 +141,9 @@ typedef enum Function {
 
 extern const char *const function_names[FUNCTIONS];
 
+/* The events that say how a call ends. */
+#define ENDS (BIT(RMON_EVENT_C_RETURN) | BIT(RMON_EVENT_C_RAISE))
+
 /* A tool, as one interpreter sees it. */
 typedef struct Tool {
     PyObject *called[EVENTS];    /* by what is fired: who is called; borrowed from `callables`, or NULL */
@@ -167,6 +170,7 @@ typedef struct Interpreter {
     Tool tools[TOOLS];
     int installed;              /* how often */
     unsigned long long debuggers; /* a bit for each of the last installations: look-alikes reach debuggers, too */
+    bool keeps_calls;           /* some tool wants to hear how calls end */
     bool ended;                 /* nothing is delivered any more */
     bool attached;              /* extensions are to be awake */
     PyObject *native[FUNCTIONS];   /* owned: the interpreter's functions; NULL: it has none of this name */
@@ -271,6 +275,8 @@ int codelike_add(PyObject *module);
 
 /* librmon's callback for all tools of all interpreters. */
 int callback_deliver(void *user_data, const rmon_event *event);
+/* Lets go of what this thread's calls, which have not ended, were said to call. */
+void callback_forget_calls(void);
 
 /* ---- tools.c ---- */
 

@@ -7,7 +7,6 @@
 #include "module.h"
 
 #define DIRECTIONS (BIT(RMON_EVENT_BRANCH_LEFT) | BIT(RMON_EVENT_BRANCH_RIGHT))
-#define ENDS (BIT(RMON_EVENT_C_RETURN) | BIT(RMON_EVENT_C_RAISE)) /* of calls */
 
 /* The events that may be set for single codes. */
 #if PY_VERSION_HEX >= 0x030F0000
@@ -168,6 +167,7 @@ static void forget_settings(Interpreter *self, int tool)
         keep_callable(self, tool, event, Py_None, false, false);
     entry->events = 0;
     entry->events_by_sys = false;
+    callback_forget_calls();
     codes_clear_tool(self, tool);
     (void)interpreter_tell(self, tool);
     if (entry->name != NULL && !self->ended && !interpreter_clear(tool))

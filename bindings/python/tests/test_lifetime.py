@@ -290,14 +290,81 @@ def test_arguments_are_released() -> None:
             scope.raise_(11, exception)
             scope.py_return(10**6, value)
 
-    fire()
+    for _ in range(4):  # of the calls that do not end, four are held
+        fire()
     before = [sys.getrefcount(thing) for thing in things]
     for _ in range(50):
         fire()
     after = [sys.getrefcount(thing) for thing in things]
     M.set_events(TOOL, 0)
     assert after == before
-    assert len(log) == 51 * 10
+    assert len(log) == 54 * 10
+
+
+def fire_call(code: Any, callable: Any, arg0: Any) -> None:
+    rmon.testing.fire_event_call(code, 0, callable, arg0)
+
+
+def end_call(code: Any) -> None:
+    rmon.testing.fire_event_c_return(code, 1, None)
+
+
+def hear_ends(*events: int) -> tuple[Any, list[Any]]:
+    """A code with a state for CALL and one for C_RETURN, and what callbacks of these events hear of it."""
+    claim()
+    code, log = rmon.testing.CodeLike(2), []
+
+    def callback(fired: Any, *args: Any) -> None:
+        if fired is code:
+            log.append(args[1:])
+
+    for event in events:
+        M.register_callback(TOOL, event, callback)
+    M.set_events(TOOL, E.CALL | E.C_RETURN | E.C_RAISE)
+    rmon.testing.monitoring_enter_scope(code, *(event.bit_length() - 1 for event in (E.CALL, E.C_RETURN)))
+    return code, log
+
+
+@pytest.mark.parametrize("also_call", [False, True])
+def test_what_is_called_lives_until_the_call_has_ended(also_call: bool) -> None:
+    """C_RETURN says what CALL said, also if nobody but rmon holds that any more."""
+    code, log = hear_ends(E.C_RETURN, *([E.CALL] if also_call else []))
+    for number in range(20):
+        callable = Callback()
+        alive = weakref.ref(callable)
+        fire_call(code, callable, [number])
+        del callable
+        gc.collect()
+        assert alive() is not None
+        end_call(code)
+        heard, arg0 = log.pop()
+        assert heard is alive() and arg0 == [number]
+        log.clear()
+        del heard
+        gc.collect()
+        assert alive() is None
+
+
+def test_calls_that_do_not_end_are_held_four_deep_and_not_after_the_tool() -> None:
+    code, log = hear_ends(E.C_RETURN)
+    callables = [Callback() for _ in range(6)]
+    alive = [weakref.ref(callable) for callable in callables]
+    for callable in callables:
+        fire_call(code, callable, None)
+    del callable, callables
+    gc.collect()
+    assert [reference() is not None for reference in alive] == [False] * 2 + [True] * 4
+    M.free_tool_id(TOOL)
+    gc.collect()
+    assert [reference() for reference in alive] == [None] * 6
+
+
+def test_a_call_that_nobody_held_ends_with_missing() -> None:
+    code, log = hear_ends()
+    fire_call(code, Callback(), None)
+    M.register_callback(TOOL, E.C_RETURN, lambda fired, offset, *args: log.append(args) if fired is code else None)
+    end_call(code)
+    assert log == [(M.MISSING, M.MISSING)]
 
 
 def test_arguments_are_released_when_the_callback_fails() -> None:

@@ -180,13 +180,17 @@ unsafe fn noted(
         } else {
             Owned::copy(object)
         };
+        let mut arguments = [null_mut(); 6];
+        if matches!(event, Event::CReturn | Event::CRaise) {
+            arguments[3] = object.0; // this callable is held; what the last CALL said may not be
+        }
         let mut under_way = Fire {
             struct_size: size_of::<Fire>() as u32,
             count: 0,
             code,
             thread: PyThreadState_Get(),
             release: None,
-            arguments: [null_mut(); 6],
+            arguments,
         };
         let under_way: *mut Fire = &mut under_way;
         let note = (table.host_note)();

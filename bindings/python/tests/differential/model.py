@@ -276,6 +276,7 @@ class Model:
                 self.local = kept
                 self.new_version()
             self.disabled = {location for location in self.disabled if location[1] != code}
+            self.calls = [call for call in self.calls if call[0] != code]
 
     # ---- Scopes and fires ----
 

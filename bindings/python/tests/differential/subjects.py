@@ -166,7 +166,7 @@ class Subject:
 
     def die(self, code: int) -> Any:
         if not self.depth and not self.is_testing:
-            self.codes[code] = LookAlike()
+            self.codes[code] = self.spare.pop()
 
     def listed(self, events: int) -> tuple[str, ...]:
         return tuple(sorted(name for value, name in self.names.items() if value & events))
@@ -219,6 +219,8 @@ class Subject:
         self.is_testing = what.form == "testing"
         self.types = what.scopes
         self.codes: list[Any] = [LookAlike() for _ in range(CODES)]
+        # None gets the address of one that has died: what CALL said there would be remembered.
+        self.spare = [LookAlike() for operation in what.operations if operation[0] == "die"]
         self.scopes = [self.make_scope(types) for types in what.scopes]
         if self.is_testing:
             self.codes = [scope.code for scope in self.scopes]
