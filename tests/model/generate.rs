@@ -135,7 +135,7 @@ fn op(depth: u32) -> BoxedStrategy<Op> {
         [Some(c"tool"), Some(c"outil d\xc3\xa9j\xc3\xa0 vu"), Some(c""), Some(c"\xff"), None];
     let name = prop_oneof![6 => Just(names[0]), 2 => Just(names[1]), 1 => select(names.to_vec())];
     let fault = prop_oneof![
-        40 => Just(None),
+        12 => Just(None),
         1 => select(&[
             Some(Fault::NullStates),
             Some(Fault::NullVersion),
@@ -182,7 +182,7 @@ fn op(depth: u32) -> BoxedStrategy<Op> {
 
 /// The behaviour of a callback that does nothing but answer.
 fn leaf() -> impl Strategy<Value = Behaviour> {
-    (select(&[0, 1, -1][..]), any::<bool>()).prop_map(|(answer, destroy)| Behaviour {
+    (select(&[0, 1, -1, 128][..]), any::<bool>()).prop_map(|(answer, destroy)| Behaviour {
         answer,
         inside: Vec::new(),
         destroy: destroy.then(Vec::new),

@@ -25,7 +25,8 @@ pub struct Scope {
 
 #[derive(Default)]
 pub struct Model<W> {
-    /// The events that a tool has on, in one code or in all: BRANCH is there as its two directions.
+    /// The events that a tool has on, in one code or in all. BRANCH is kept as its two directions, what
+    /// follows CALL not at all.
     pub on: BTreeMap<(usize, Option<Address>), u32>,
     /// The callback of a tool for an event.
     pub callbacks: BTreeMap<(usize, u8), usize>,

@@ -248,7 +248,7 @@ impl Tree {
     /// The first test that fails, if one does.
     fn caught(&self, tests: &[(String, PathBuf)]) -> Result<Option<String>> {
         for (name, test) in tests {
-            let outcome = Cmd::new(test).env("RMON_MODEL_CASES", "1000").outcome(PATIENCE)?;
+            let outcome = Cmd::new(test).env("RMON_MODEL_CASES", "900").outcome(PATIENCE)?;
             if !outcome.success() {
                 return Ok(Some(name.clone()));
             }
