@@ -115,7 +115,7 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn the_library_does_what_the_model_says() {
-    let cases = from_environment("RMON_MODEL_CASES", 1500);
+    let cases = from_environment("RMON_MODEL_CASES", 1000);
     let seed = from_environment("RMON_MODEL_SEED", 669);
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());

@@ -63,7 +63,10 @@ pub fn all(steps: &mut Steps, pythons: &[Python]) {
         });
         let step = format!("Python package: CPython {name}");
         match wheels.last().filter(|wheel| wheel.python.name == *name) {
-            Some(wheel) => drop(steps.run(&step, || tests(wheel))),
+            Some(wheel) => {
+                let brief = !steps.thorough && wheels.len() > 1; // the newest comes first
+                steps.run(&step, || tests(wheel, brief));
+            }
             None if !built => steps.skip(&step, "its wheel does not build"),
             None => {}
         }
@@ -185,8 +188,9 @@ fn dynamic(binary: &Path, tag: &str) -> Result<Vec<String>> {
     Ok(text.lines().filter(|line| line.contains(&tag)).map(value).collect())
 }
 
-/// Installs the wheel and runs the tests with it, on all cores: most of them start processes.
-fn tests(wheel: &Wheel) -> Result<Verdict> {
+/// Installs the wheel and runs the tests with it, on all cores: most of them start processes. `brief`:
+/// without those that take long, and are not about what differs between CPythons.
+fn tests(wheel: &Wheel, brief: bool) -> Result<Verdict> {
     let venv = pythons::venv(&wheel.python, "package")?;
     pythons::pip_install_once(&venv, &requirements()?)?;
     let path = wheel.path.to_str().context("the wheel's path is not UTF-8")?;
@@ -204,7 +208,7 @@ fn tests(wheel: &Wheel) -> Result<Verdict> {
     let cmd = python().args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp"]);
     let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let cmd = cmd.arg(dir.join("tmp")).args(TEST_LIMITS).args(["-n", &workers.to_string()]);
-    let cmd = cmd.arg(sources().join("tests"));
+    let cmd = cmd.arg(sources().join("tests")).args(brief.then_some("--brief"));
     say(format!("$ {}", cmd.line()));
     let outcome = cmd.outcome(TIME_LIMIT)?;
     say(&outcome.text);

@@ -29,6 +29,8 @@ pub fn passed_with(note: impl Into<String>) -> Result<Verdict> {
 /// A run of steps.
 pub struct Steps {
     verbose: bool,
+    /// Whether what takes long is to be done everywhere.
+    pub thorough: bool,
     passed: u32,
     skipped: Vec<String>,
     failed: Vec<String>,
@@ -37,7 +39,7 @@ pub struct Steps {
 impl Steps {
     /// No step yet. `verbose`: output goes to the terminal at once.
     pub fn new(verbose: bool) -> Steps {
-        Steps { verbose, passed: 0, skipped: Vec::new(), failed: Vec::new() }
+        Steps { verbose, thorough: false, passed: 0, skipped: Vec::new(), failed: Vec::new() }
     }
 
     /// Runs one step; true unless it failed.

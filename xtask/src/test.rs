@@ -23,6 +23,10 @@ pub struct Args {
     /// Leave out what takes long: valgrind, loom, the second compiler
     #[arg(long)]
     quick: bool,
+    /// Do everywhere what otherwise is done with the newest CPython only, or with one of several
+    /// compilers: more than an hour
+    #[arg(long, conflicts_with = "quick")]
+    thorough: bool,
     /// Show the output of every step, not only of those that fail
     #[arg(long, short)]
     verbose: bool,
@@ -31,6 +35,7 @@ pub struct Args {
 /// Runs the tests.
 pub fn run(args: Args) -> Result<ExitCode> {
     let mut steps = Steps::new(args.verbose);
+    steps.thorough = args.thorough;
     if let Some(exe) = &args.python {
         let python = pythons::inspect(exe).with_context(|| {
             format!("{} is no CPython 3.9 or newer with headers", exe.display())

@@ -37,6 +37,21 @@ import rmon  # noqa: E402
 TOOL_IDS = range(6)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--brief", action="store_true", help="leave out the tests that are marked thorough")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "thorough: takes long, and is hardly about what differs between CPythons")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--brief"):
+        thorough = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=thorough)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
 def compiler(cplusplus: bool = False) -> list[str]:
     """The C (or C++) compiler as words of a command: CC (CXX), or the one that this CPython was built with, or cc."""
     name, fallback = ("CXX", "c++") if cplusplus else ("CC", "cc")

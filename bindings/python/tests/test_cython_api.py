@@ -142,6 +142,7 @@ def emitter(declared: str, directives: str = "") -> str:
     return EMITTER.format(directives=directives, declarations=declarations, prefix=prefix, types=types)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("declared", "traced", "cplusplus"),
     [

@@ -353,7 +353,9 @@ def compare(which: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("which", ["rmon", "installed"])
-@pytest.mark.parametrize("number", range(PROGRAMS))
+@pytest.mark.parametrize(
+    "number", [0, 1, 2, *(pytest.param(number, marks=pytest.mark.thorough) for number in range(3, PROGRAMS))]
+)
 def test_random_calls_with_functions_executed_in_between(which: str, number: int) -> None:
     compare(which, SEED + number)
 

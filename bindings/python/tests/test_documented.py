@@ -122,8 +122,10 @@ def log(module: ModuleType, argument: Any = -7, failing: str = "") -> tuple[list
 
 
 @pytest.mark.parametrize("way", ["in_front", "in_place", "behind"])
-@pytest.mark.parametrize("standard", ["c99", "c++11"])
-@pytest.mark.parametrize("limited", [False, pytest.param(True, marks=pytest.mark.skipif(not HAS_LIMITED, reason="none"))])
+@pytest.mark.parametrize("standard", ["c99", pytest.param("c++11", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "limited", [False, pytest.param(True, marks=pytest.mark.skipif(not HAS_LIMITED, reason="none"))]
+)
 def test_every_event_arrives(build: Callable[..., ModuleType], way: str, standard: str, limited: bool) -> None:
     flags = [LIMITED] if limited else []
     assert log(build(way, *flags, standard=standard)) == (CALLS, END)
@@ -140,8 +142,12 @@ def test_cpython_gets_the_same(build: Callable[..., ModuleType], standard: str) 
             if EDITION and failing.startswith("BRANCH"):
                 failing = "BRANCH"
             heard, end = log(ours, argument, failing)
-            heard = [call for call in heard if call[0] not in ("C_RETURN", "C_RAISE")]
-            assert log(native, argument, failing) == (heard, end), (argument, failing)
+            theirs, their_end = log(native, argument, failing)
+            # Once sys.setprofile was used it does fire them: it reads its states beyond the end of a table.
+            heard, theirs = (
+                [call for call in calls if call[0] not in ("C_RETURN", "C_RAISE")] for calls in (heard, theirs)
+            )
+            assert (theirs, their_end) == (heard, end), (argument, failing)
             assert (end == ("ZeroDivisionError", failing)) == (failing in [name for name, *_ in heard])
 
 

@@ -273,6 +273,7 @@ def test_disable_and_missing_are_the_interpreters(script: Callable[..., None]) -
     )
 
 
+@pytest.mark.thorough
 def test_create_and_destroy_in_a_loop(script: Callable[..., None]) -> None:
     """It leaks no more than interpreters without rmon do. (CPython 3.13.0 loses the whole heap, two megabytes, of an
     isolated one; what rmon had touched of that is lost with it.)"""

@@ -39,6 +39,7 @@ def test_random_lists(tmp_path: Path, part: int) -> None:
     assert comparison.lists >= LISTS // PARTS
 
 
+@pytest.mark.thorough
 def test_each_rule_makes_a_difference_in_the_model(found: dict[str, Subject]) -> None:
     """So the comparison would notice if rmon did in one point as CPython does, and the lists reach every rule."""
     from hypothesis import HealthCheck, Phase, example, given, seed, settings
@@ -48,7 +49,7 @@ def test_each_rule_makes_a_difference_in_the_model(found: dict[str, Subject]) ->
 
     @seed(SEED)
     @settings(
-        max_examples=1500,
+        max_examples=800,
         database=None,
         deadline=None,
         phases=[Phase.explicit, Phase.generate],

@@ -141,6 +141,7 @@ VARIANTS: Dict[str, Dict[str, Any]] = {
 
 
 @coverage_sysmon
+@pytest.mark.thorough
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_sysmon_finds_the_lines_that_the_c_tracer_finds(
     variant: str, project: Project, another_project: Project, build_cython: Build
@@ -404,6 +405,7 @@ def test_python_code_is_measured_as_without_the_plugin(core: str, branch: bool, 
     assert results[0] == results[1] and results[0][0]
 
 
+@pytest.mark.thorough
 def test_both_builds_with_one_configuration(project: Project, build_cython: Build) -> None:
     """The C tracer sees legacy builds: then rmon.coverage is what Cython.Coverage is for them."""
     name = lay_out(project, everything_for_rmon(build_cython), "[run]\ncore = ctrace\nplugins = rmon.coverage\n")
