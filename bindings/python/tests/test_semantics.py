@@ -194,10 +194,20 @@ def test_rule_in_flight_as_context(found: dict[str, Subject], answer: str, offse
     assert rmon[1][3] == pending
 
 
+IN_FLIGHT = (*listen("PY_RETURN"), ("enter", 0), fire(pending="ValueError"))
+
+
 def test_rule_in_flight_with_other_events(found: dict[str, Subject]) -> None:
-    trace = run(found["c"], ("PY_RETURN",), *listen("PY_RETURN"), ("enter", 0), fire(pending="ValueError"))
+    trace = run(found["c"], ("PY_RETURN",), *IN_FLIGHT)
     assert calls(trace) == [(0, 0, None)]
     assert outcome(trace) == (0, ("exception", "ValueError", ("pending",), None))
+
+
+@has_native
+def test_rule_in_flight_with_other_events_in_cpython() -> None:
+    """The callback runs with the exception set, and fails for that, or the process does."""
+    seen = alone("import test_semantics as t; t.fire_in_flight()")
+    assert seen.returncode != 0 or "SystemError" in seen.stdout
 
 
 @has_native
@@ -304,6 +314,12 @@ def unprotected(tmp: Callable[[], str]) -> Subject:
     subject = subjects(Path(tmp()), "whole")["interpreter"]
     subject.is_rmon = True
     return subject
+
+
+def fire_in_flight() -> None:
+    import tempfile
+
+    print(outcome(run(unprotected(tempfile.mkdtemp), ("PY_RETURN",), *IN_FLIGHT)))
 
 
 def show_branches() -> None:
