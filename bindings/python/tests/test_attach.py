@@ -20,6 +20,8 @@ from conftest import compiler, rmon_compile_flags, run
 
 import rmon
 
+pytestmark = pytest.mark.thorough
+
 # An extension, for all versions and the limited API. NAME is the module's name.
 SOURCE = r"""
 #include "rmon_python.h"

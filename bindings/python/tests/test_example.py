@@ -12,6 +12,8 @@ from typing import Dict
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "template-engine"
 
 if not EXAMPLE.is_dir():
@@ -124,7 +126,9 @@ def test_html_shows_missed_lines(example: Path) -> None:
     run(example, "-m", "coverage", "run", "shop.py")
     run(example, "-m", "coverage", "html", "-q")
     page = next((example / "htmlcov").glob("*order_html.html")).read_text(encoding="utf-8")
-    lines = {int(line): state for state, line in re.findall(r'<p class="(\w*)[^"]*"><span class="n"><a id="t(\d+)"', page)}
+    lines = {
+        int(line): state for state, line in re.findall(r'<p class="(\w*)[^"]*"><span class="n"><a id="t(\d+)"', page)
+    }
     assert {line for line, state in lines.items() if state == "mis"} == {11, 16}
     assert {line for line, state in lines.items() if state == "run"} == {1, 4, 5, 6, 7, 9, 13, 14, 15}
     assert "Nothing was ordered." in re.sub("<[^>]*>", "", page)

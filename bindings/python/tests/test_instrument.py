@@ -14,6 +14,8 @@ from conftest import run
 
 import rmon
 
+pytestmark = pytest.mark.thorough
+
 PYX = """\
 def add(a, b):
     c = a + b

@@ -18,6 +18,8 @@ from conftest import compiler, load, rmon_compile_flags, rmon_link_flags, run
 
 import rmon
 
+pytestmark = pytest.mark.thorough
+
 FOLDER = Path(rmon.__file__).parent
 
 PROGRAM = """

@@ -56,7 +56,8 @@ def test_each_rule_makes_a_difference_in_the_model(found: dict[str, Subject]) ->
         suppress_health_check=list(HealthCheck),
     )
     @given(lists())
-    @example(List("whole", (("RAISE",),), REPLACING))  # few lists do
+    @example(List("whole", (("RAISE",),), REPLACING))  # few lists reach these
+    @example(List("whole", (("STOP_ITERATION",),), SPREADING))
     def look(what: List) -> None:
         whole = Model(numbers, (3, 13), RULES, what.form).run_list(what)
         for rule in set(RULES) - noticed:
@@ -265,10 +266,12 @@ def test_rule_null(found: dict[str, Subject]) -> None:
     assert alone("import test_semantics as t; t.fire_null()").returncode != 0
 
 
+SPREADING = (*listen("STOP_ITERATION"), ("enter", 0), fire(first="tuple"))
+
+
 @has_native
 def test_rule_stop_iteration(found: dict[str, Subject]) -> None:
-    operations = (*listen("STOP_ITERATION"), ("enter", 0), fire(first="tuple"))
-    cpython, rmon = both(found, ("STOP_ITERATION",), *operations)
+    cpython, rmon = both(found, ("STOP_ITERATION",), *SPREADING)
     assert calls(cpython) == [(0, 0, ("exception", "StopIteration", (1, 2), None))]
     assert calls(rmon) == [(0, 0, ("exception", "StopIteration", ((1, 2),), None))]
 
