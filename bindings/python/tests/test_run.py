@@ -9,7 +9,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import Any, Iterable, NamedTuple, Sequence
 
 import pytest
 
@@ -269,13 +269,19 @@ BESIDE: dict[str, str | bytes] = {
 }
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+def with_slow_ones_marked(names: Iterable[str]) -> list[Any]:
+    return [
+        pytest.param(name, marks=pytest.mark.thorough) if name == "interrupt_in_asyncio" else name for name in names
+    ]
+
+
+@pytest.mark.parametrize("name", with_slow_ones_marked(PROGRAMS))
 def test_script(name: str, tmp_path: Path) -> None:
     lay_out(tmp_path, {"program.py": PROGRAMS[name], **BESIDE})
     compare(tmp_path, ["program.py", "one", "-x"], stdin=b"some input\n")
 
 
-@pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in SOURCES])
+@pytest.mark.parametrize("name", with_slow_ones_marked(name for name in PROGRAMS if name not in SOURCES))
 def test_module(name: str, tmp_path: Path) -> None:
     lay_out(tmp_path, {"program.py": PROGRAMS[name], **BESIDE})
     compare(tmp_path, ["-m", "program", "one", "-x"], stdin=b"some input\n")
@@ -285,7 +291,7 @@ def test_module(name: str, tmp_path: Path) -> None:
 WITHOUT_FILE = [name for name in PROGRAMS if name not in SOURCES and not name.startswith("multiprocessing_")]
 
 
-@pytest.mark.parametrize("name", WITHOUT_FILE)
+@pytest.mark.parametrize("name", with_slow_ones_marked(WITHOUT_FILE))
 def test_command(name: str, tmp_path: Path) -> None:
     lay_out(tmp_path, BESIDE)
     program = PROGRAMS[name]
@@ -293,7 +299,9 @@ def test_command(name: str, tmp_path: Path) -> None:
     compare(tmp_path, ["-c", program, "one", "-x"], stdin=b"some input\n")
 
 
-@pytest.mark.parametrize("name", [name for name in PROGRAMS if not name.startswith("multiprocessing_")])
+@pytest.mark.parametrize(
+    "name", with_slow_ones_marked(name for name in PROGRAMS if not name.startswith("multiprocessing_"))
+)
 def test_standard_input(name: str, tmp_path: Path) -> None:
     lay_out(tmp_path, BESIDE)
     program = PROGRAMS[name]

@@ -163,7 +163,7 @@ CORES = ["sysmon", "ctrace", "pytrace"]
 
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("core", CORES)
-@pytest.mark.parametrize("branch", [False, True], ids=["lines", "branches"])
+@pytest.mark.parametrize("branch", [pytest.param(False, marks=pytest.mark.thorough), True], ids=["lines", "branches"])
 def test_plugin_reports_what_is_reported_of_a_legacy_build(
     how: str, core: str, branch: bool, project: Project, another_project: Project, build_cython: Build
 ) -> None:
@@ -212,9 +212,12 @@ def test_every_kind_of_report(project: Project, build_cython: Build) -> None:
     index = (project.folder / "htmlcov" / "index.html").read_text()
     assert name in index and "93%" in index
     page = next((project.folder / "htmlcov").glob("everything_pyx*.html")).read_text()
-    states = {int(number): state for state, number in re.findall(r'<p class="(\w*)[^"]*"><span class="n"><a id="t(\d+)"', page)}
+    states = {
+        int(number): state
+        for state, number in re.findall(r'<p class="(\w*)[^"]*"><span class="n"><a id="t(\d+)"', page)
+    }
     assert states[missing] == "mis" and states[line_of("return c")] == "run" and states[2] == "pln"
-    assert 'return c' in re.sub("<[^>]*>", "", page)
+    assert "return c" in re.sub("<[^>]*>", "", page)
 
     project.run("-m", "coverage", "xml", "-q")
     xml = (project.folder / "coverage.xml").read_text()
@@ -342,7 +345,11 @@ def test_threads(core: str, project: Project, build_cython: Build) -> None:
     )
     project.write("program.py", program)
     project.run("-m", "coverage", "run", "program.py")
-    assert project.report() == {"package/__init__.py": "0 0 100%", "package/native.pyx": "6 0 100%", "program.py": "7 0 100%"}
+    assert project.report() == {
+        "package/__init__.py": "0 0 100%",
+        "package/native.pyx": "6 0 100%",
+        "program.py": "7 0 100%",
+    }
 
 
 def test_contexts(project: Project, build_cython: Build) -> None:
@@ -379,7 +386,16 @@ def test_pytest_cov(project: Project, build_cython: Build) -> None:
     lay_out_package(project, build_cython, "")
     test = "from package import native, python\n\n\ndef test():\n    assert native.used(1) == 2\n    python.f(1)\n"
     project.write("test_it.py", test)
-    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--cov=package", "--cov-report=term-missing", "test_it.py"]
+    command = [
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--cov=package",
+        "--cov-report=term-missing",
+        "test_it.py",
+    ]
     text = project.run(*command).stdout
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in text.splitlines() if re.search(r"\d%", line)}
     assert rows["package/native.pyx"] == NATIVE
@@ -781,7 +797,9 @@ def test_debugpy_with_the_events_of_native_code(debugged: Callable[..., Debugged
     code, _, errors = debugged("-m", "rmon", "run", "--debugger").end()
     assert code == 1
     assert "pydevd" in errors
-    assert re.search("^AssertionError: .*_call_with_frames_removed.* != <code object .*everything", errors, re.MULTILINE)
+    assert re.search(
+        "^AssertionError: .*_call_with_frames_removed.* != <code object .*everything", errors, re.MULTILINE
+    )
 
 
 def test_debugger_of_ones_own(project: Project, build_cython: Build) -> None:
