@@ -259,6 +259,8 @@ def test_fires_hold_nothing(tool: Tool) -> None:
     monitoring.register_callback(TOOL, EVENTS.CALL, lambda *args: None)
     monitoring.register_callback(TOOL, EVENTS.STOP_ITERATION, lambda *args: None)
     tool.listen("CALL", "C_RETURN", "C_RAISE", "STOP_ITERATION")
+    for _ in range(4):  # of the calls that do not end, four are held
+        firing.fire(code, fire("CALL", 0, obj, value))
     before = [sys.getrefcount(thing) for thing in (code, obj, value)]
     for _ in range(100):
         firing.fire(code, fire("CALL", 0, obj, value))
