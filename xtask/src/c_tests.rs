@@ -330,7 +330,7 @@ pub fn build(program: &Program, variant: &Variant) -> Result<PathBuf> {
         let object = variant.out_dir.join(format!("{}.{stem}.o", program.name));
         let compiler = variant.toolchain.cmd(standard).context("no C++ compiler")?;
         let compile = compiler.args(["-O2", "-g", "-pthread"]).args(WARNINGS).args(include_flags());
-        must(compile.arg("-c").arg(source).arg("-o").arg(&object))?;
+        compile.arg("-c").arg(source).arg("-o").arg(&object).succeed(TIME_LIMIT)?;
         objects.push(object);
     }
     let exe = variant.out_dir.join(&program.name);
@@ -341,11 +341,12 @@ pub fn build(program: &Program, variant: &Variant) -> Result<PathBuf> {
     }
     let dir = variant.lib_dir.display();
     let run_path = format!("-Wl,-rpath,{dir}");
-    must(match variant.linkage {
+    let link = match variant.linkage {
         _ if program.alone => link.args([&run_path, "-ldl"]),
         Linkage::Shared => link.args([&format!("-L{dir}"), "-lrmon", &run_path, "-ldl"]),
         Linkage::Static => link.arg(variant.lib_dir.join("librmon.a")).args(STATIC_LIBS),
-    })?;
+    };
+    link.succeed(TIME_LIMIT)?;
     for sources in &program.plug_ins {
         build_plug_in(sources, &exe, variant)?;
     }
@@ -358,15 +359,6 @@ fn build_plug_in(sources: &[PathBuf], exe: &Path, variant: &Variant) -> Result<(
     let compiler = variant.toolchain.cmd(variant.standard).context("no C++ compiler")?;
     let compile = compiler.args(["-O2", "-g", "-pthread", "-fPIC", "-shared"]);
     let compile = compile.args(WARNINGS).args(include_flags()).args(sources).arg("-o");
-    must(compile.arg(format!("{}.{}.so", exe.display(), first.to_string_lossy())))
-}
-
-/// Runs a compiler; an error with what it said unless it succeeds.
-fn must(cmd: Cmd) -> Result<()> {
-    let line = cmd.line();
-    let outcome = cmd.outcome(TIME_LIMIT)?;
-    if !outcome.success() {
-        bail!("{}: {line}\n{}", outcome.ending(), outcome.text);
-    }
-    Ok(())
+    let compile = compile.arg(format!("{}.{}.so", exe.display(), first.to_string_lossy()));
+    compile.succeed(TIME_LIMIT).map(drop)
 }

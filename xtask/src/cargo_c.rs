@@ -45,13 +45,8 @@ pub fn cinstall(library: &Library) -> Result<Verdict> {
     let prefix = fresh_dir("cargo-c")?;
     let cmd = sh::cargo().args(["cinstall", "--release", "--prefix"]).arg(&prefix);
     let cmd = cmd.env("CARGO_TARGET_DIR", target_dir().join("cargo-c"));
-    let line = cmd.line();
-    say(format!("$ {line}"));
-    let outcome = cmd.outcome(TIME_LIMIT)?;
-    say(&outcome.text);
-    if !outcome.success() {
-        bail!("{}: {line}\n{}", outcome.ending(), outcome.text);
-    }
+    say(format!("$ {}", cmd.line()));
+    say(cmd.succeed(TIME_LIMIT)?);
     let lib = libraries(&prefix)?;
     for (from, to) in [
         (include_dir().join("rmon.h"), "include/rmon.h"),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::library::{Library, SONAME};
+use crate::library::{self, Library, SONAME};
 use crate::pythons::Python;
 use crate::sh::Cmd;
 use crate::steps::{Verdict, passed_with};
@@ -66,18 +66,15 @@ pub fn same_names(one: &Library, other: &Library) -> Result<()> {
 /// The SONAME is there from a plain `cargo build` on, the library stays loaded, and nothing of
 /// Python is needed.
 pub fn dynamic_section(library: &Library) -> Result<Verdict> {
-    let text = Cmd::new("readelf").args(["--wide", "--dynamic"]).arg(&library.shared).read()?;
-    let value = |line: &str| line.split(['[', ']']).nth(1).unwrap_or_default().to_string();
-    let sonames: Vec<String> =
-        text.lines().filter(|line| line.contains("(SONAME)")).map(value).collect();
+    let file = &library.shared;
+    let sonames = library::dynamic(file, "SONAME")?;
     if sonames != [SONAME] {
         bail!("the SONAME of librmon.so is {sonames:?}, not {SONAME}");
     }
-    if !text.contains("NODELETE") {
+    if !library::dynamic_section(file)?.contains("NODELETE") {
         bail!("librmon.so could be unloaded: threads that end call into it");
     }
-    let needed: Vec<String> =
-        text.lines().filter(|line| line.contains("(NEEDED)")).map(value).collect();
+    let needed = library::dynamic(file, "NEEDED")?;
     let known =
         ["libc.so", "libgcc_s.so", "ld-linux", "libm.so", "libpthread.so", "libdl.so", "librt.so"];
     let strange: Vec<&String> =

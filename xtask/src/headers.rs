@@ -226,14 +226,15 @@ fn wrapper(toolchain: &Toolchain, standard: &str, lib_dir: &Path) -> Result<Verd
         let compiler = || toolchain.cmd(standard).context("no C++ compiler");
         let compile = compiler()?.arg(if is_linked { "-O2" } else { "-O0" }).args(*switches);
         let compile = compile.args(WARNINGS).args(WRAPPER_WARNINGS).args(include_flags());
-        check(compile.arg("-c").arg(&source).arg("-o").arg(&object))?;
+        compile.arg("-c").arg(&source).arg("-o").arg(&object).succeed(TIME_LIMIT)?;
         let ours = ours_undefined(&object)?;
         if ours.is_empty() == is_linked {
             bail!("{} needs of librmon: {ours:?}", switches.join(" "));
         }
         let link = compiler()?.arg(&object).arg("-o").arg(&exe);
-        check(if is_linked { link.args(link_flags(lib_dir)) } else { link.arg("-ldl") })?;
-        check(Cmd::new(&exe).env_remove("RMON_LIBRARY"))
+        let link = if is_linked { link.args(link_flags(lib_dir)) } else { link.arg("-ldl") };
+        link.succeed(TIME_LIMIT)?;
+        Cmd::new(&exe).env_remove("RMON_LIBRARY").succeed(TIME_LIMIT).map(drop)
     });
     results.into_iter().collect::<Result<Vec<()>>>()?;
     passed_with(format!("{} ways", WRAPPER_SWITCHES.len()))
@@ -303,15 +304,5 @@ fn link_flags(lib_dir: &Path) -> [String; 3] {
 /// Runs a command; an error with what it said unless it succeeds.
 fn must(cmd: Cmd) -> Result<()> {
     say(format!("$ {}", cmd.line()));
-    check(cmd)
-}
-
-/// The same, quietly, on any thread.
-fn check(cmd: Cmd) -> Result<()> {
-    let line = cmd.line();
-    let outcome = cmd.outcome(TIME_LIMIT)?;
-    if !outcome.success() {
-        bail!("{}: {line}\n{}", outcome.ending(), outcome.text);
-    }
-    Ok(())
+    cmd.succeed(TIME_LIMIT).map(drop)
 }

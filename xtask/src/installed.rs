@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::compilers::{self, Toolchain};
-use crate::library::SONAME;
+use crate::library::{self, SONAME};
 use crate::sh::{Cmd, fresh_dir, on_path, say};
 use crate::steps::{Verdict, passed_with};
 
@@ -211,7 +211,7 @@ pub fn cmake(places: &[Place], version: &str) -> Result<Verdict> {
             runs(Cmd::new(&exe).env("RMON_LIBRARY", place.lib.join(SONAME)), "awake")?;
         }
         // Threads that end call into the library that the plug-in contains.
-        if !dynamic_section(&build.join("libplugin.so"))?.contains("NODELETE") {
+        if !library::dynamic_section(&build.join("libplugin.so"))?.contains("NODELETE") {
             bail!("a plug-in with rmon::static could be unloaded");
         }
         versions(&questions, &dir.join(format!("questions-{number}")), place, version)?;
@@ -296,26 +296,17 @@ fn runs(program: Cmd, wanted: &str) -> Result<()> {
 
 /// A program needs librmon.so.0 when it is started, or does not.
 fn needs_librmon(exe: &Path, wanted: bool) -> Result<()> {
-    if dynamic_section(exe)?.contains(&format!("[{SONAME}]")) != wanted {
+    if library::dynamic(exe, "NEEDED")?.iter().any(|name| name == SONAME) != wanted {
         let not = if wanted { "does not need" } else { "needs" };
         bail!("{} {not} {SONAME}", exe.display());
     }
     Ok(())
 }
 
-/// What the loader is told about a file.
-fn dynamic_section(file: &Path) -> Result<String> {
-    Cmd::new("readelf").args(["--wide", "--dynamic"]).arg(file).read()
-}
-
 /// Runs a command; returns what it said, an error with that unless it succeeds.
 fn must(cmd: Cmd) -> Result<String> {
-    let line = cmd.line();
-    say(format!("$ {line}"));
-    let outcome = cmd.outcome(TIME_LIMIT)?;
-    if !outcome.success() {
-        bail!("{}: {line}\n{}", outcome.ending(), outcome.text);
-    }
-    say(&outcome.text);
-    Ok(outcome.text)
+    say(format!("$ {}", cmd.line()));
+    let said = cmd.succeed(TIME_LIMIT)?;
+    say(&said);
+    Ok(said)
 }

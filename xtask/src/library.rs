@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::sh::{self, target_dir};
+use crate::sh::{self, Cmd, target_dir};
 
 /// The name that programs linked with librmon ask the loader for.
 pub const SONAME: &str = "librmon.so.0";
@@ -133,4 +133,16 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to)
         .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
     Ok(())
+}
+
+/// What the loader is told about a file.
+pub fn dynamic_section(file: &Path) -> Result<String> {
+    Cmd::new("readelf").args(["--wide", "--dynamic"]).arg(file).read()
+}
+
+/// The values that a file's dynamic section has for a tag.
+pub fn dynamic(file: &Path, tag: &str) -> Result<Vec<String>> {
+    let (text, tag) = (dynamic_section(file)?, format!("({tag})"));
+    let value = |line: &str| line.split(['[', ']']).nth(1).unwrap_or_default().to_string();
+    Ok(text.lines().filter(|line| line.contains(&tag)).map(value).collect())
 }

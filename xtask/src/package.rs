@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::library::SONAME;
+use crate::library::{self, SONAME};
 use crate::pypi;
 use crate::pythons::{self, Python};
 use crate::sh::{Cmd, fresh_dir, root, say, target_dir};
@@ -135,21 +135,22 @@ fn check_wheel(wheel: &Wheel) -> Result<Verdict> {
     if !file_name(module).starts_with("_rmon.cpython-") || file_name(library) != SONAME {
         bail!("the wheel's binaries are {binaries:?}");
     }
-    if dynamic(library, "SONAME")? != [SONAME] {
+    if library::dynamic(library, "SONAME")? != [SONAME] {
         bail!("{SONAME} does not have this as its SONAME");
     }
-    let needed = dynamic(module, "NEEDED")?;
+    let needed = library::dynamic(module, "NEEDED")?;
     if !needed.iter().any(|name| name == SONAME)
         || needed.iter().any(|name| name.contains("python"))
     {
         bail!("_rmon needs {needed:?}");
     }
-    let mut paths = dynamic(module, "RUNPATH")?;
-    paths.extend(dynamic(module, "RPATH")?);
+    let mut paths = library::dynamic(module, "RUNPATH")?;
+    paths.extend(library::dynamic(module, "RPATH")?);
     if paths != ["$ORIGIN/lib"] {
         bail!("_rmon's run-time path is {paths:?}, not $ORIGIN/lib");
     }
-    let paths = [dynamic(library, "RUNPATH")?, dynamic(library, "RPATH")?].concat();
+    let paths =
+        [library::dynamic(library, "RUNPATH")?, library::dynamic(library, "RPATH")?].concat();
     if !paths.is_empty() {
         bail!("{SONAME} has a run-time path: {paths:?}");
     }
@@ -180,14 +181,6 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The values that a binary's dynamic section has for a tag.
-fn dynamic(binary: &Path, tag: &str) -> Result<Vec<String>> {
-    let text = Cmd::new("readelf").args(["--wide", "--dynamic"]).arg(binary).read()?;
-    let tag = format!("({tag})");
-    let value = |line: &str| line.split(['[', ']']).nth(1).unwrap_or_default().to_string();
-    Ok(text.lines().filter(|line| line.contains(&tag)).map(value).collect())
-}
-
 /// Installs the wheel and runs the tests with it, on all cores: most of them start processes. `brief`:
 /// without those that take long, and are not about what differs between CPythons.
 fn tests(wheel: &Wheel, brief: bool) -> Result<Verdict> {
@@ -210,13 +203,7 @@ fn tests(wheel: &Wheel, brief: bool) -> Result<Verdict> {
     let cmd = cmd.arg(dir.join("tmp")).args(TEST_LIMITS).args(["-n", &workers.to_string()]);
     let cmd = cmd.arg(sources().join("tests")).args(brief.then_some("--brief"));
     say(format!("$ {}", cmd.line()));
-    let outcome = cmd.outcome(TIME_LIMIT)?;
-    say(&outcome.text);
-    if !outcome.success() {
-        bail!("pytest: {}", outcome.ending());
-    }
-    let summary = outcome.text.lines().rev().find(|line| line.contains(" passed"));
-    passed_with(summary.context("pytest ran no test")?.trim_matches(['=', ' ']))
+    passed_with(pythons::pytest(cmd, TIME_LIMIT)?)
 }
 
 /// What the tests need from PyPI.

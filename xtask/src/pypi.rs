@@ -184,12 +184,7 @@ fn run_tests(package: &Package, exe: &Path, dir: &Path, report: &Path) -> Result
     };
     let cmd = cmd.cwd(dir).env("PYTHONDONTWRITEBYTECODE", "1").env_remove("PYTHONPATH");
     say(format!("$ {}", cmd.line()));
-    let outcome = cmd.outside_cargo().outcome(TIME_LIMIT)?;
-    say(&outcome.text);
-    if !outcome.success() {
-        bail!("the tests of {name}: {}", outcome.ending());
-    }
-    let summary = outcome.text.lines().rev().find(|line| line.contains(" passed"));
-    let summary = summary.context("pytest ran no test")?;
-    Ok(summary.split(" in ").next().unwrap_or_default().trim_matches(['=', ' ']).to_string())
+    let summary = pythons::pytest(cmd.outside_cargo(), TIME_LIMIT)
+        .with_context(|| format!("the tests of {name}"))?;
+    Ok(summary.split(" in ").next().unwrap_or_default().to_string())
 }

@@ -125,12 +125,7 @@ fn header_compiles(python: &Python) -> Result<Verdict> {
         // -isystem: CPython's own headers need not be free of warnings.
         let cmd = cmd.args(["-O1", "-fsyntax-only", "-DMODULE=documented"]).args(WARNINGS);
         let cmd = cmd.args(include).arg("-isystem").arg(&python.include).args(flags).arg(unit);
-        let line = cmd.line();
-        let outcome = cmd.outcome(TIME_LIMIT).context("cannot compile")?;
-        if !outcome.success() {
-            bail!("{}: {line}\n{}", outcome.ending(), outcome.text);
-        }
-        Ok(())
+        cmd.succeed(TIME_LIMIT).map(drop)
     });
     results.into_iter().collect::<Result<Vec<()>>>()?;
     passed_with(format!("{} ways", ways.len()))

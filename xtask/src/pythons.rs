@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -250,4 +251,16 @@ fn path() -> Vec<PathBuf> {
     let names =
         SUPPORTED.rev().map(|minor| format!("python3.{minor}")).chain(["python3".to_string()]);
     names.filter_map(|name| crate::sh::which(&name)).collect()
+}
+
+/// Runs pytest and says what it said; the line that counts the tests. All must pass, and there must be
+/// some.
+pub fn pytest(cmd: Cmd, limit: Duration) -> Result<String> {
+    let outcome = cmd.outcome(limit)?;
+    say(&outcome.text);
+    if !outcome.success() {
+        bail!("pytest: {}", outcome.ending());
+    }
+    let summary = outcome.text.lines().rev().find(|line| line.contains(" passed"));
+    Ok(summary.context("pytest ran no test")?.trim_matches(['=', ' ']).to_string())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::examples;
+use crate::library;
 use crate::pythons::{self, Python};
 use crate::sh::{self, Cmd, fresh_dir, root, say, target_dir};
 use crate::steps::{Steps, Verdict, passed, passed_with};
@@ -170,8 +171,7 @@ fn needs_nothing(library: &Path) -> Result<()> {
     let read =
         |program: &str, options: &[&str]| Cmd::new(program).args(options).arg(library).read();
     let symbols = read("nm", &["--dynamic", "--undefined-only"])?;
-    let dynamic = read("readelf", &["--wide", "--dynamic"])?;
-    let needed: String = dynamic.lines().filter(|line| line.contains("(NEEDED)")).collect();
+    let needed = library::dynamic(library, "NEEDED")?.join(" ");
     if symbols.to_lowercase().contains("rmon") || needed.to_lowercase().contains("rmon") {
         bail!("{} needs librmon:\n{symbols}\n{needed}", library.display());
     }
@@ -220,13 +220,7 @@ fn events(library: &Path, python: &Python) -> Result<Verdict> {
     let cmd = cmd.arg(root().join("bindings/rust/tests/python/test_emitter.py"));
     let cmd = cmd.env("PYTHONPATH", &dir).cwd(&dir);
     say(format!("$ {}", cmd.line()));
-    let outcome = cmd.outcome(TIME_LIMIT)?;
-    say(&outcome.text);
-    if !outcome.success() {
-        bail!("pytest: {}", outcome.ending());
-    }
-    let summary = outcome.text.lines().rev().find(|line| line.contains(" passed"));
-    passed_with(summary.context("pytest ran no test")?)
+    passed_with(pythons::pytest(cmd, TIME_LIMIT)?)
 }
 
 /// examples/rust-emitter, built as pip does it for a user.

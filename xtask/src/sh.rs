@@ -278,6 +278,16 @@ impl Cmd {
         fs::remove_file(&path)?;
         Ok(Outcome { status, text, timed_out, time })
     }
+
+    /// The same for what must succeed: what it said; an error with that unless it did.
+    pub fn succeed(self, limit: Duration) -> Result<String> {
+        let line = self.line();
+        let outcome = self.outcome(limit)?;
+        if !outcome.success() {
+            bail!("{}: {line}\n{}", outcome.ending(), outcome.text);
+        }
+        Ok(outcome.text)
+    }
 }
 
 /// LD_LIBRARY_PATH without what `cargo run` put before it: its folders hold libraries of ours that
