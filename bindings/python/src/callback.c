@@ -459,7 +459,7 @@ static bool is_on(Interpreter *self, const rmon_event *event)
     EventSet fired = BIT(event->event), set = 0;
     if (interpreter_reaches(self, event->tool_id, tool->events_by_sys))
         set = tool->events;
-    if (fired & (BIT(RMON_EVENT_C_RETURN) | BIT(RMON_EVENT_C_RAISE)))
+    if (fired & RMON_ANCILLARY_EVENTS)
         fired = BIT(RMON_EVENT_CALL);
     else if (event->event == RMON_EVENT_BRANCH)
         fired = BRANCHES;
@@ -470,10 +470,14 @@ static bool is_on(Interpreter *self, const rmon_event *event)
     return (codes_local(self, event->tool_id, event->code) & fired) != 0;
 }
 
-/* Makes the arguments of a CALL that nobody hears, and with them keeps it. */
+/* Keeps a CALL for who wants to hear how it ends, and not that it begins: as for every CALL, when its arguments are made,
+ * unless a higher tool has had them made. */
 static int keep_unheard_call(Interpreter *self, rmon_python_fire *fire, const rmon_event *event)
 {
-    PyObject *raised = rmon_python_has_raised(fire->thread) ? rmon_python_take_raised() : NULL;
+    PyObject *raised;
+    if (fire->count != 0)
+        return RMON_CONTINUE;
+    raised = rmon_python_has_raised(fire->thread) ? rmon_python_take_raised() : NULL;
     if (!put_arguments(self, fire, event, true))
         PyErr_Clear();
     if (raised != NULL)
@@ -498,11 +502,8 @@ static __attribute__((noinline)) int deliver(rmon_python_fire *fire, const rmon_
         return RMON_CONTINUE;
     if ((LOAD(tool->per_code) != 0 || LOAD(interpreter_count) > 1) && !is_on(self, event))
         return RMON_CONTINUE;
-    if (callable == NULL) { /* for who wants to hear how calls end, and not that they begin */
-        if (fire->count == 0)
-            return keep_unheard_call(self, fire, event);
-        return RMON_CONTINUE;
-    }
+    if (callable == NULL)
+        return keep_unheard_call(self, fire, event);
     Py_INCREF(callable);
     if (!rmon_python_has_raised(thread))
         status = call(self, fire, event, vouched, callable);

@@ -247,11 +247,11 @@ PyObject *interpreter_put_callable(Interpreter *self, int tool, int event, PyObj
     keep_for_fires(self, tool, event, old);
     entry->callables[event] = callable;
     entry->registered = callable != NULL ? entry->registered | BIT(event) : entry->registered & ~BIT(event);
-    if (BIT(event) & ENDS) {
+    if (BIT(event) & RMON_ANCILLARY_EVENTS) {
         int other;
         bool keeps = false;
         for (other = 0; other < TOOLS; other++)
-            keeps = keeps || (self->tools[other].registered & ENDS) != 0;
+            keeps = keeps || (self->tools[other].registered & RMON_ANCILLARY_EVENTS) != 0;
         STORE(self->keeps_calls, keeps);
     }
     update_called(self, tool);
@@ -271,7 +271,7 @@ typedef struct Wanted {
  * called is kept while it runs. */
 static EventSet as_registered(const Tool *entry, EventSet events)
 {
-    if (events & ENDS)
+    if (events & RMON_ANCILLARY_EVENTS)
         events |= BIT(RMON_EVENT_CALL);
     return entry->as_branch & events ? (events & ~entry->as_branch) | BIT(RMON_EVENT_BRANCH) : events;
 }

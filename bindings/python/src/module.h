@@ -141,9 +141,6 @@ typedef enum Function {
 
 extern const char *const function_names[FUNCTIONS];
 
-/* The events that say how a call ends. */
-#define ENDS (BIT(RMON_EVENT_C_RETURN) | BIT(RMON_EVENT_C_RAISE))
-
 /* A tool, as one interpreter sees it. */
 typedef struct Tool {
     PyObject *called[EVENTS];    /* by what is fired: who is called; borrowed from `callables`, or NULL */

@@ -10,7 +10,7 @@
 
 /* The events that may be set for single codes. */
 #if PY_VERSION_HEX >= 0x030F0000
-#define SETTABLE_FOR_CODES (RMON_ALL_EVENTS & ~ENDS)
+#define SETTABLE_FOR_CODES (RMON_ALL_EVENTS & ~RMON_ANCILLARY_EVENTS)
 #else
 #define SETTABLE_FOR_CODES RMON_LOCAL_EVENTS
 #endif
@@ -36,8 +36,8 @@ static int check_tool(int tool)
 /* The rule for C_RETURN and C_RAISE. */
 static int check_ends(int events)
 {
-    int ends = (int)event_set_to_python(ENDS);
-    int all = (int)event_set_to_python(ENDS | BIT(RMON_EVENT_CALL));
+    int ends = (int)event_set_to_python(RMON_ANCILLARY_EVENTS);
+    int all = (int)event_set_to_python(RMON_ANCILLARY_EVENTS | BIT(RMON_EVENT_CALL));
     if ((events & ends) == 0 || (events & all) == all)
         return 0;
     PyErr_SetString(PyExc_ValueError, "cannot set C_RETURN or C_RAISE events independently");
@@ -184,7 +184,7 @@ static void forget_name(Interpreter *self, int tool)
 
 EventSet tools_kept(EventSet events)
 {
-    events &= ~(EventSet)ENDS;
+    events &= ~(EventSet)RMON_ANCILLARY_EVENTS;
     if (!BRANCH_IS_APART && (events & BIT(RMON_EVENT_BRANCH)))
         events = (events & ~BIT(RMON_EVENT_BRANCH)) | DIRECTIONS;
     return events;
@@ -497,7 +497,7 @@ static int check_local_events(int events)
     EventSet set = 0;
     if (check_ends(events) < 0)
         return -1;
-    events &= ~(int)event_set_to_python(ENDS);
+    events &= ~(int)event_set_to_python(RMON_ANCILLARY_EVENTS);
     if (!BRANCH_IS_APART && (events & (int)event_set_to_python(BIT(RMON_EVENT_BRANCH)))) {
         events &= ~(int)event_set_to_python(BIT(RMON_EVENT_BRANCH));
         events |= (int)event_set_to_python(DIRECTIONS);
