@@ -92,6 +92,12 @@ impl CodeRef<'_> {
     }
 }
 
+/// Fires, unless the emitter was put to sleep since the scope was entered.
+#[inline]
+fn awake(fire: impl FnOnce(&Table) -> c_int) -> Result<(), Failed> {
+    attach::table().map_or(Ok(()), |table| Failed::check(fire(table)))
+}
+
 impl sealed::Deliver for CodeRef<'_> {
     type Failure = Failed;
 
@@ -102,10 +108,7 @@ impl sealed::Deliver for CodeRef<'_> {
         object: Object<'_>,
         fire: impl FnOnce(&Table, *mut c_void, *mut c_void) -> c_int,
     ) -> Result<(), Failed> {
-        match attach::table() {
-            Some(table) => Failed::check(fire(table, self.0, object.0)),
-            None => Ok(()), // put to sleep since the scope was entered
-        }
+        awake(|table| fire(table, self.0, object.0))
     }
 
     fn drop_failure(self, _failure: Failed) {}
@@ -336,10 +339,7 @@ impl sealed::Deliver for &CodeLike {
         object: Object<'_>,
         fire: impl FnOnce(&Table, *mut c_void, *mut c_void) -> c_int,
     ) -> Result<(), Failed> {
-        match attach::table() {
-            Some(table) => Failed::check(fire(table, self.made_by(table), object.0)),
-            None => Ok(()), // put to sleep since the scope was entered
-        }
+        awake(|table| fire(table, self.made_by(table), object.0))
     }
 
     fn drop_failure(self, _failure: Failed) {}
