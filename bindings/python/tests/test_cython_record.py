@@ -74,8 +74,6 @@ for event, code, where, value in log:
     print(event, code.co_name.replace(name, "MODULE"), where, value, end, table, sep="\\t")
 """
 
-Entry = "tuple[str, str, int, str]"  # event, function, where, value
-
 
 class Code:
     """A code's table, as the program prints it."""
@@ -156,7 +154,7 @@ def offsets_from_indices(entries: list[tuple[Any, Code]]) -> list[tuple[Any, Cod
 
 
 def cpdef_functions_end_once(entries: list[tuple[Any, Code]]) -> list[tuple[Any, Code]]:
-    """A cpdef function that Python calls reports its exception twice: itself, and then as the wrapper that was called."""
+    """A cpdef function that Python calls reports its exception twice: itself, and then as the wrapper that called."""
     put_right = list(entries)
     for i in reversed(range(len(entries) - 3)):
         names = [entry[0] for entry, _ in entries[i : i + 4]]

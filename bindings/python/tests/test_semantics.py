@@ -13,7 +13,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -312,27 +312,22 @@ def alone(program: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def unprotected(tmp: Callable[[], str]) -> Subject:
+def unprotected() -> Subject:
     """CPython, asked for what is left out otherwise."""
-    subject = subjects(Path(tmp()), "whole")["interpreter"]
+    with tempfile.TemporaryDirectory() as folder:
+        subject = subjects(Path(folder), "whole")["interpreter"]
     subject.is_rmon = True
     return subject
 
 
 def fire_in_flight() -> None:
-    import tempfile
-
-    print(outcome(run(unprotected(tempfile.mkdtemp), ("PY_RETURN",), *IN_FLIGHT)))
+    print(outcome(run(unprotected(), ("PY_RETURN",), *IN_FLIGHT)))
 
 
 def show_branches() -> None:
-    import tempfile
-
-    subject = unprotected(tempfile.mkdtemp)
+    subject = unprotected()
     print(calls(run(subject, ("BRANCH_LEFT", "BRANCH_RIGHT"), *BRANCHES[:-1])))
 
 
 def fire_null() -> None:
-    import tempfile
-
-    run(unprotected(tempfile.mkdtemp), ("PY_RETURN",), *listen("PY_RETURN"), ("enter", 0), fire(first="NULL"))
+    run(unprotected(), ("PY_RETURN",), *listen("PY_RETURN"), ("enter", 0), fire(first="NULL"))

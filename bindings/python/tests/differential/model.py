@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Callable
 
-from differential.operations import CODES, EXCEPTION_EVENTS, EXCEPTIONS, LOCAL, TIMES, VALUES, List
+from differential.operations import EXCEPTION_EVENTS, EXCEPTIONS, LOCAL, TIMES, VALUES, List
 from differential.rules import RULES
 
 TOOLS = range(6)

@@ -23,8 +23,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-Operation = "tuple[Any, ...]"
-
 EXCEPTION_EVENTS = ("RAISE", "RERAISE", "EXCEPTION_HANDLED", "PY_UNWIND", "PY_THROW", "C_RAISE")
 EVENTS = (
     *("LINE", "PY_START", "CALL", "PY_RETURN", "RAISE", "PY_YIELD", "PY_RESUME", "JUMP", "STOP_ITERATION"),

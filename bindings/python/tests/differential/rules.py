@@ -1,5 +1,6 @@
-"""Where rmon differs from CPython's own implementation of its Monitoring C API, by contract: every difference that the
-tests allow is here, under a name. The texts are those of README.md, "Differences from CPython"; a test compares them."""
+"""Where rmon differs from CPython's own implementation of its Monitoring C API, by contract: every difference that
+the tests allow is here, under a name. The texts are those of README.md, "Differences from CPython", which a test
+compares."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ RULES = {
     "null": """NULL for a value is `None`, for a callable or an argument `MISSING`, for a target -1; hostile offsets and
         unknown events give an error. In CPython some of them crash.""",
     "stop iteration": "A STOP_ITERATION value that is a tuple is not spread.",
-    "replaced": """A callback that answers `DISABLE` where there is nothing to disable is removed, but not one that it has
-        put in its own place. CPython removes whichever is there.""",
+    "replaced": """A callback that answers `DISABLE` where there is nothing to disable is removed, but not one that it
+        has put in its own place. CPython removes whichever is there.""",
     "free clears": """Freeing a tool id clears it, and there is `clear_tool_id`, on every version; in CPython since
         3.14.""",
 }

@@ -51,11 +51,16 @@ def built(folder: Path, with_rmon: bool) -> Any:
     return module
 
 
+def events_of(api: Any) -> dict[str, int]:
+    """The events by name."""
+    return {name: value for name, value in vars(api.events).items() if value}
+
+
 class TestingScope:
     """A scope of emitter.c, in terms of _testcapi or rmon.testing. It is its own code."""
 
     def __init__(self, capi: Any, numbers: dict[str, int], types: tuple[str, ...]) -> None:
-        self.capi, self.length = capi, len(types)
+        self.capi = capi
         self.code = capi.CodeLike(len(types))
         self.types = [numbers[name].bit_length() - 1 if name in numbers else -1 for name in types]
         self.dead = [number < 0 for number in self.types]
@@ -97,11 +102,8 @@ class Subject:
 
     def __init__(self, api: Any, is_rmon: bool, make_scope: Callable[[Any], Any], null: Any = None) -> None:
         self.api, self.is_rmon, self.make_scope, self.null = api, is_rmon, make_scope, null
-        events = {name: value for name, value in vars(api.events).items() if value}
-        #: The events by name; for those that this interpreter lacks, rmon's numbers, which are not used.
-        self.numbers = events
-        self.names = {value: name for name, value in events.items()}
-        self.local_names = [value for name, value in events.items() if name in ("LINE", "PY_START", "INSTRUCTION")]
+        self.numbers = events_of(api)
+        self.names = {value: name for name, value in self.numbers.items()}
 
     # ---- What is shown ----
 
@@ -272,7 +274,7 @@ def subjects(folder: Path, form: str) -> dict[str, Subject]:
     from rmon import testing
 
     found: dict[str, Subject] = {}
-    numbers = {name: value for name, value in vars(rmon.monitoring.events).items() if value}
+    numbers = events_of(rmon.monitoring)
     if form == "whole":
         emitter = built(folder, True)
         found["c"] = Subject(rmon.monitoring, True, emitter.Scope, emitter.NULL)
@@ -285,7 +287,6 @@ def subjects(folder: Path, form: str) -> dict[str, Subject]:
             import _testcapi  # type: ignore[import-not-found]
 
             lacking = {"BRANCH", "C_RETURN", "C_RAISE"} if VERSION >= (3, 14) else {"C_RETURN", "C_RAISE"}
-            own = {name: value for name, value in vars(sys.monitoring.events).items() if value}
-            own = {name: value for name, value in own.items() if name not in lacking}
+            own = {name: value for name, value in events_of(sys.monitoring).items() if name not in lacking}
             found["_testcapi"] = Subject(sys.monitoring, False, lambda types: TestingScope(_testcapi, own, types))
     return found
