@@ -26,7 +26,7 @@ from differential.subjects import VERSION, Subject, subjects
 
 SEED = int(os.environ.get("RMON_TEST_SEED", "20240311"))
 PARTS = 4 if VERSION >= (3, 13) else 1  # below 3.13 there is only rmon, to be compared with the model
-LISTS = int(os.environ.get("RMON_TEST_LISTS", str(1250 * PARTS)))
+LISTS = int(os.environ.get("RMON_TEST_LISTS", "6800" if VERSION >= (3, 13) else "600"))
 
 README = Path(__file__).resolve().parents[3] / "README.md"
 
