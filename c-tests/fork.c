@@ -8,7 +8,7 @@
 
 #define SET RMON_EVENT_SET
 
-enum { CHILD_SECONDS = 60 };
+enum { CHILD_SECONDS = 40 };
 
 static char code;
 static struct scope scope;
@@ -351,6 +351,36 @@ static void a_fork_while_others_change_and_fire_leaves_a_child_that_works(void)
         thread_join(threads[i]);
 }
 
+/* Whoever claims a tool id looks through what is loaded, under a lock of the loader's, which a child inherits. */
+static void *look_for_emitters(void *unused)
+{
+    (void)unused;
+    while (!flag_get(&stop))
+        CHECK_EQ(rmon_attach(RMON_HOST_NONE), RMON_OK);
+    return NULL;
+}
+
+static void a_fork_while_others_look_for_emitters_leaves_a_child_that_works(void)
+{
+    pthread_t threads[2];
+    int i, count = check_scaled(200);
+    stop = 0;
+    for (i = 0; i < 2; i++)
+        threads[i] = thread_start(look_for_emitters, NULL);
+    for (i = 0; i < count; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            child_begins();
+            CHECK_EQ(rmon_attach(RMON_HOST_NONE), RMON_OK);
+            child_of_a_busy_parent_ends();
+        }
+        child_of_a_busy_parent_ended_well(child);
+    }
+    flag_set(&stop, 1);
+    for (i = 0; i < 2; i++)
+        thread_join(threads[i]);
+}
+
 int main(void)
 {
     RUN(a_child_works);
@@ -361,5 +391,6 @@ int main(void)
     RUN(the_callbacks_of_other_threads_are_over_in_the_child);
     RUN(a_fork_inside_a_callback_is_inside_in_both);
     RUN(a_fork_while_others_change_and_fire_leaves_a_child_that_works);
+    RUN(a_fork_while_others_look_for_emitters_leaves_a_child_that_works);
     return check_result();
 }

@@ -20,6 +20,7 @@ use crate::registry;
 use crate::state::State;
 use crate::status::{Error, Result};
 use crate::sync::follow::Switch;
+use crate::sync::lock::Unforked;
 use crate::sync::published::{mark_at, publish_at};
 
 /// The first word of a slot, of what marks one, and of a table.
@@ -355,6 +356,33 @@ pub fn set_all(table: &'static Table) {
     }
 }
 
+/// The walk through what is loaded: meanwhile the loader holds a lock that a forked child would inherit,
+/// and nobody would ever let it go there.
+static WALK: Unforked = Unforked::idle();
+
+/// Before fork: waits for whoever looks through what is loaded.
+pub fn lock_for_fork() {
+    WALK.keep();
+}
+
+/// After fork, in the parent: others may look again.
+///
+/// # Safety
+/// Follows [`lock_for_fork`] on the same thread.
+pub unsafe fn unlock_after_fork() {
+    // SAFETY: the caller's promise.
+    unsafe { WALK.let_go() };
+}
+
+/// After fork, in the child: the same.
+///
+/// # Safety
+/// Follows [`lock_for_fork`] on the same thread, in the child.
+pub unsafe fn reset_after_fork() {
+    // SAFETY: the caller's promise.
+    unsafe { WALK.reset() };
+}
+
 /// What the loader knows.
 #[cfg(target_os = "linux")]
 mod loaded {
@@ -364,7 +392,7 @@ mod loaded {
 
     use libc::{PF_R, PF_W, PT_LOAD, PT_NOTE, dl_phdr_info, size_t};
 
-    use super::{MAGIC, Slot, is_slot};
+    use super::{MAGIC, Slot, WALK, is_slot};
 
     /// The owner of the note that marks what has slots, and its type.
     const NOTE_OWNER: &[u8] = b"rmon\0";
@@ -383,7 +411,7 @@ mod loaded {
     pub fn for_each_slot(mut visit: Visit<'_>) {
         let data: *mut Visit<'_> = &mut visit;
         // SAFETY: `look_into` gets `data` as what it is, and what it is given is loaded.
-        unsafe { libc::dl_iterate_phdr(Some(look_into), data.cast()) };
+        WALK.during(|| unsafe { libc::dl_iterate_phdr(Some(look_into), data.cast()) });
     }
 
     /// The first slot in the file that has this one; this one, if no file has it.

@@ -46,6 +46,8 @@ mod dispatch;
 #[cfg(not(loom))]
 pub mod ffi;
 #[cfg(not(loom))]
+mod fork;
+#[cfg(not(loom))]
 mod host;
 #[cfg(not(loom))]
 mod registry;

@@ -35,7 +35,7 @@ use crate::sync::lock::Lock;
 use crate::sync::reclaim::{self, Job, Others};
 use crate::sync::slot::Entry;
 use crate::sync::table::Retired;
-use crate::sync::{self, ForkHooks, thread};
+use crate::sync::{self, thread};
 use crate::tool::{Candidate, Registration, ToolId, Tools};
 
 /// Bits of an event's word: the tools that have it on globally.
@@ -312,42 +312,28 @@ impl Control {
     }
 }
 
-unsafe extern "C" fn before_fork() {
+/// Before fork: takes the lock, so that the child finds everything whole.
+pub fn lock_for_fork() {
     CONTROL.keep();
-    reclaim::lock_for_fork();
 }
 
-unsafe extern "C" fn after_fork_in_parent() {
-    // SAFETY: both were locked by `before_fork` on this thread; pthread_atfork calls them in pairs.
-    unsafe {
-        reclaim::unlock_after_fork();
-        CONTROL.let_go();
-    }
+/// After fork, in the parent: lets the lock go again.
+///
+/// # Safety
+/// Follows [`lock_for_fork`] on the same thread.
+pub unsafe fn unlock_after_fork() {
+    // SAFETY: the caller's promise.
+    unsafe { CONTROL.let_go() };
 }
 
-unsafe extern "C" fn after_fork_in_child() {
-    // SAFETY: as in the parent; the child has this thread only.
-    unsafe {
-        reclaim::keep_only_this_thread();
-        CONTROL.change_and_reset(|_| ());
-    }
+/// After fork, in the child: the lock is free.
+///
+/// # Safety
+/// Follows [`lock_for_fork`] on the same thread, in the child.
+pub unsafe fn reset_after_fork() {
+    // SAFETY: the caller's promise; the child has this thread only.
+    unsafe { CONTROL.change_and_reset(|_| ()) };
 }
-
-/// When the library is loaded: so that a fork during the first control call finds the hooks. Should
-/// there be no memory for them, fork is only safe while no other thread makes a control call.
-extern "C" fn watch_fork() {
-    sync::watch_fork(ForkHooks {
-        prepare: before_fork,
-        parent: after_fork_in_parent,
-        child: after_fork_in_child,
-    });
-}
-
-// SAFETY: the section holds functions of this type, which are called once when the library is loaded.
-#[used]
-#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
-#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
-static WATCH_FORK: extern "C" fn() = watch_fork;
 
 /// Does something under the lock that leaves nothing to be freed.
 fn locked<R>(body: impl FnOnce(&mut Control) -> R) -> R {

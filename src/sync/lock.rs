@@ -1,14 +1,14 @@
-//! The writer's locks: whole in one byte, so that fork can be survived.
+//! The writer's locks, and what fork waits for: whole in one word, so that fork can be survived.
 //!
-//! parking_lot's mutex, but never its queue. The queue is one for the process and knows threads by
+//! parking_lot's locks, but never their queue. The queue is one for the process and knows threads by
 //! address; a forked child would inherit it full of threads that it does not have, possibly half
 //! changed. So who finds the lock taken waits by trying again, a little later each time. The locks are
 //! held for microseconds, and by control calls only.
 
 use std::time::Duration;
 
-use parking_lot::lock_api::RawMutex as _;
-use parking_lot::{Mutex, MutexGuard, RawMutex};
+use parking_lot::lock_api::{RawMutex as _, RawRwLock as _};
+use parking_lot::{Mutex, MutexGuard, RawMutex, RawRwLock, RwLock};
 
 /// A lock and what it protects.
 pub struct Lock<T>(Mutex<T>);
@@ -21,14 +21,7 @@ impl<T> Lock<T> {
 
     /// Waits for the lock.
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        let mut round = 0u32;
-        loop {
-            if let Some(guard) = self.0.try_lock() {
-                return guard;
-            }
-            pause(round);
-            round = round.saturating_add(1);
-        }
+        insist(|| self.0.try_lock())
     }
 
     /// Before fork: takes the lock and keeps it, so that the child finds what it protects whole.
@@ -59,6 +52,60 @@ impl<T> Lock<T> {
             let raw: *mut RawMutex = core::ptr::from_ref(self.0.raw()).cast_mut();
             raw.write(RawMutex::INIT);
         }
+    }
+}
+
+/// What must not be going on when the process forks; any number of threads may do it at a time.
+pub struct Unforked(RwLock<()>);
+
+impl Unforked {
+    /// Nobody does it.
+    pub const fn idle() -> Unforked {
+        Unforked(RwLock::new(()))
+    }
+
+    /// Does it, when no fork is under way.
+    pub fn during<R>(&self, body: impl FnOnce() -> R) -> R {
+        let _shared = insist(|| self.0.try_read());
+        body()
+    }
+
+    /// Before fork: waits until nobody does it, and keeps others from it.
+    pub fn keep(&self) {
+        core::mem::forget(insist(|| self.0.try_write()));
+    }
+
+    /// After fork, in the parent: lets others do it.
+    ///
+    /// # Safety
+    /// Follows [`Unforked::keep`] on the same thread.
+    pub unsafe fn let_go(&self) {
+        // SAFETY: the guard was forgotten by `keep` on this thread.
+        unsafe { self.0.force_unlock_write() };
+    }
+
+    /// After fork, in the child: the same.
+    ///
+    /// # Safety
+    /// Follows [`Unforked::keep`] on the same thread, in the child.
+    pub unsafe fn reset(&self) {
+        // SAFETY: as in `Lock::change_and_reset`.
+        unsafe {
+            let raw: *mut RawRwLock = core::ptr::from_ref(self.0.raw()).cast_mut();
+            raw.write(RawRwLock::INIT);
+        }
+    }
+}
+
+/// Tries until it is done, more and more patiently.
+fn insist<G>(attempt: impl Fn() -> Option<G>) -> G {
+    let mut round = 0u32;
+    loop {
+        if let Some(guard) = attempt() {
+            return guard;
+        }
+        pause(round);
+        round = round.saturating_add(1);
     }
 }
 

@@ -9,7 +9,7 @@
 //! - [`slot`]: a (function, user data) pair that readers never see torn.
 //! - [`table`]: (code, location, event) → tools, read without a lock.
 //! - [`barrier`]: the fence that the writer makes all readers pass.
-//! - [`lock`]: the writer's locks.
+//! - [`lock`]: the writer's locks, and what fork waits for.
 //! - [`thread`]: the thread-local record, and the list of all of them.
 //! - [`published`]: a pointer to something that is never freed.
 //! - [`follow`]: a switch that others are set by.
@@ -34,25 +34,6 @@ pub mod lock;
 pub mod reclaim;
 #[cfg(not(loom))]
 pub mod thread;
-
-/// What the registry does about fork, in the order of the calls.
-#[cfg(not(loom))]
-#[derive(Clone, Copy)]
-pub struct ForkHooks {
-    /// Before fork; takes the registry's lock.
-    pub prepare: unsafe extern "C" fn(),
-    /// After it, in the parent.
-    pub parent: unsafe extern "C" fn(),
-    /// After it, in the child.
-    pub child: unsafe extern "C" fn(),
-}
-
-/// Has the hooks called around fork. False if there is no memory for them.
-#[cfg(not(loom))]
-pub fn watch_fork(hooks: ForkHooks) -> bool {
-    // SAFETY: the hooks have the signatures that pthread_atfork asks for.
-    unsafe { libc::pthread_atfork(Some(hooks.prepare), Some(hooks.parent), Some(hooks.child)) == 0 }
-}
 
 /// Readies fences and thread exit; once, before any thread can deliver an event, under the registry's
 /// lock. False if the process has no thread-specific key left.
