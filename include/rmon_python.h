@@ -408,6 +408,7 @@ static inline int rmon_python_describe(void *user_data, void *code, int firing, 
 
 static PyObject *volatile rmon_python_missing; /* sys.monitoring.MISSING, which never dies; NULL below 3.12 */
 static volatile int rmon_python_is_set_up;
+static volatile ptrdiff_t rmon_python_note_offset; /* where every thread has its note; 0 if that is not known (yet) */
 
 /* Makes this extension's functions the host's, unless there are better ones: of rmon's Python package, or, for the
  * limited API, of an extension that has the whole one. Called by the first active fire, without an exception set, and
@@ -433,6 +434,34 @@ static inline void rmon_python_set_up(void)
     if (!is_better)
         (void)rmon_set_host(&host);
     RMON_PYTHON_STORE_(rmon_python_is_set_up, 1);
+    RMON_PYTHON_STORE_(rmon_python_note_offset, rmon_host_note_offset()); /* the last */
+}
+
+/* This thread's note, if what rmon_host_note_offset gave is not 0. */
+static inline void **rmon_python_note_at(ptrdiff_t offset)
+{
+#if defined(__x86_64__) && !defined(__ILP32__) && (defined(__GNUC__) || defined(__clang__))
+    char *thread;
+    __asm__("mov %%fs:0, %0" : "=r"(thread));
+    return (void **)(thread + offset);
+#else
+    (void)offset;
+    return rmon_host_note();
+#endif
+}
+
+/* This thread's note, with everything set up; NULL if the extension has been put to sleep since the scope was entered.
+ * Without an exception set. */
+static inline void **rmon_python_note(void)
+{
+    ptrdiff_t offset = RMON_PYTHON_LOAD_(rmon_python_note_offset);
+    void **note;
+    if (!RMON_PRIV_UNLIKELY(offset == 0))
+        return rmon_python_note_at(offset);
+    note = rmon_host_note();
+    if (note != NULL && !RMON_PYTHON_LOAD_(rmon_python_is_set_up))
+        rmon_python_set_up();
+    return note;
 }
 
 /* The fire */
@@ -504,10 +533,10 @@ static inline int rmon_python_call(int event, rmon_state *state, void *code, int
 static inline int rmon_python_deliver(int event, rmon_state *state, PyObject *code, int32_t offset, PyObject *object,
                                       PyObject *arg0, int32_t number, PyObject *raised, PyThreadState *thread)
 {
-    void **note = rmon_host_note(), *outer;
+    void **note = rmon_python_note(), *outer;
     rmon_python_fire fire;
     int status;
-    if (note == NULL) { /* detached since the scope was entered */
+    if (RMON_PRIV_UNLIKELY(note == NULL)) {
         if (raised != NULL)
             rmon_python_put_raised(raised);
         return 0;
@@ -520,8 +549,6 @@ static inline int rmon_python_deliver(int event, rmon_state *state, PyObject *co
     fire.release = NULL;
     if (RMON_EVENT_SET(event) & RMON_ANCILLARY_EVENTS)
         fire.arguments[3] = (PyObject *)object; /* this one is held; what the last CALL said may not be */
-    if (!RMON_PYTHON_LOAD_(rmon_python_is_set_up))
-        rmon_python_set_up();
     if (arg0 != NULL && arg0 == RMON_PYTHON_LOAD_(rmon_python_missing))
         arg0 = NULL;
     *note = &fire;

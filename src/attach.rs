@@ -129,6 +129,8 @@ pub struct Table {
     pub version_number: extern "C" fn() -> u32,
     /// See rmon_version.
     pub version: extern "C" fn() -> *const c_char,
+    /// See rmon_host_note_offset.
+    pub host_note_offset: extern "C" fn() -> isize,
 }
 
 /// A fire that carries the location only.

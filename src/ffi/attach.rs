@@ -60,6 +60,7 @@ static TABLE: Table = Table {
     status_message: super::rmon_status_message,
     version_number: super::rmon_version_number,
     version: super::rmon_version,
+    host_note_offset: code::rmon_host_note_offset,
 };
 
 /// Makes what is loaded now known to a tool that comes. (Emitters that are loaded later find the

@@ -123,6 +123,14 @@ pub extern "C" fn rmon_host_note() -> *mut *mut c_void {
     thread::current().note()
 }
 
+/// Where rmon_host_note's word lies on every thread: so many bytes from the thread pointer (on x86-64,
+/// what the word at fs:0 holds). 0 if that is not the same everywhere. A host that knows it need not
+/// call rmon_host_note around each fire.
+#[unsafe(no_mangle)]
+pub extern "C" fn rmon_host_note_offset() -> isize {
+    thread::Current::note_offset().unwrap_or(0)
+}
+
 /// Sets the hooks of the host, the language run-time in this process; NULL removes them. The table
 /// is copied.
 ///

@@ -91,7 +91,7 @@ extern uint64_t rmon_current_version;
  * there, before the emitter or after it. A probe that sleeps costs what a disabled one costs. All that
  * this header has for emitters works so: scopes and fires, the PyMonitoring names, rmon_code_new,
  * rmon_code_retain, rmon_code_release, rmon_code_forget, rmon_set_host, rmon_host_note,
- * rmon_event_name, rmon_status_message, rmon_version and rmon_version_number. In an emitter that
+ * rmon_host_note_offset, rmon_event_name, rmon_status_message, rmon_version and rmon_version_number. In an emitter that
  * sleeps they do nothing and return RMON_OK, 0 or NULL: as long as a code is NULL, try to make it again
  * when an event of it is to be fired. (But once a unit has made a code or set a host, it can give codes
  * and its host back while it sleeps.) The functions for tools need the library linked, as ever.
@@ -372,6 +372,7 @@ RMON_PRIV_LAZY(const char *, event_name, (int event), (event), NULL)
 RMON_PRIV_LAZY(const char *, status_message, (int status), (status), NULL)
 RMON_PRIV_LAZY(uint32_t, version_number, (void), (), 0)
 RMON_PRIV_LAZY(const char *, version, (void), (), NULL)
+RMON_PRIV_LAZY(ptrdiff_t, host_note_offset, (void), (), 0)
 
 #define rmon_enter_scope_slow rmon_priv_enter_scope
 #define rmon_fire_py_start_slow rmon_priv_lazy_fire_py_start
@@ -402,6 +403,7 @@ RMON_PRIV_LAZY(const char *, version, (void), (), NULL)
 #define rmon_code_forget rmon_priv_lazy_code_forget
 #define rmon_set_host rmon_priv_lazy_set_host
 #define rmon_host_note rmon_priv_lazy_host_note
+#define rmon_host_note_offset rmon_priv_lazy_host_note_offset
 #define rmon_event_name rmon_priv_lazy_event_name
 #define rmon_status_message rmon_priv_lazy_status_message
 #define rmon_version_number rmon_priv_lazy_version_number
@@ -417,6 +419,7 @@ RMON_PRIV_LAZY(const char *, version, (void), (), NULL)
 #define rmon_code_forget(code) ((void)(code), RMON_OK)
 #define rmon_set_host(host) ((void)(host), RMON_OK)
 #define rmon_host_note() ((void **)NULL)
+#define rmon_host_note_offset() ((ptrdiff_t)0)
 #define rmon_event_name(event) ((void)(event), (const char *)NULL)
 #define rmon_status_message(status) ((void)(status), (const char *)NULL)
 #define rmon_version_number() UINT32_C(0)

@@ -171,6 +171,11 @@ mod place {
         Place(offset)
     }
 
+    /// How far the record is from the thread pointer, the same on every thread.
+    pub fn distance() -> Option<isize> {
+        Some(here().0 as isize)
+    }
+
     /// The record's address.
     #[inline(always)]
     pub fn record(place: Place) -> *const Record {
@@ -290,6 +295,11 @@ mod place {
         here()
     }
 
+    /// Unknown: the loader may put it anywhere.
+    pub fn distance() -> Option<isize> {
+        None
+    }
+
     #[inline(always)]
     fn own<'a>(place: Place) -> &'a Record {
         // SAFETY: thread-local memory lives as long as its thread, and a place stays on it.
@@ -399,6 +409,11 @@ impl Current {
     #[inline(always)]
     pub fn note(self) -> *mut *mut c_void {
         self.record().note.as_ptr()
+    }
+
+    /// How far that is from the thread pointer, if it is equally far on every thread.
+    pub fn note_offset() -> Option<isize> {
+        Some(place::distance()? + core::mem::offset_of!(Record, note) as isize)
     }
 
     // The same in every case.

@@ -195,6 +195,7 @@ cdef extern from "rmon.h" nogil:
 
     int rmon_set_host(const rmon_host *host)
     void **rmon_host_note()
+    ptrdiff_t rmon_host_note_offset()
     int rmon_attach_slot(rmon_slot *slot)
     int rmon_attach(uint32_t host)
     int rmon_detach(uint32_t host)

@@ -170,9 +170,9 @@ static PyObject *found_code(Interpreter *self, void *address)
 
 /* ---- The arguments ---- */
 
-/* They lie in the fire, from the first tool on that wants them, behind a place that is the callable's to use. Owned
- * ones are marked by a bit each in the fire's count. */
-enum { COUNT = 7, OWNED = 8 };
+/* They lie in the fire, from the first tool on that wants them, behind a place that is the callable's to use, and that it
+ * leaves as it was. Owned ones are marked by a bit each in the fire's count. */
+enum { COUNT = 7, OWNED = 8, CALLABLE = 0, EVENT = 5 };
 
 static void release_arguments(rmon_python_fire *fire)
 {
@@ -278,8 +278,7 @@ static void put_ended_call(Interpreter *self, rmon_python_fire *fire, const rmon
 }
 
 /* The rest of the arguments, after the code and the number, which are there. */
-static __attribute__((noinline)) int put_others(Interpreter *self, rmon_python_fire *fire, const rmon_event *event,
-                                                bool vouched)
+static int put_others(Interpreter *self, rmon_python_fire *fire, const rmon_event *event, bool vouched)
 {
     int count = 3;
     switch (event->event) {
@@ -331,23 +330,18 @@ static __attribute__((noinline)) int put_others(Interpreter *self, rmon_python_f
     return count;
 }
 
-/* The events of two arguments. */
-#define SHORT_EVENTS \
-    (BIT(RMON_EVENT_PY_START) | BIT(RMON_EVENT_PY_RESUME) | BIT(RMON_EVENT_LINE) | BIT(RMON_EVENT_INSTRUCTION))
-
 /* Makes all arguments; false with an exception and none. */
-static inline bool put_arguments(Interpreter *self, rmon_python_fire *fire, const rmon_event *event, bool vouched)
+static bool put_arguments(Interpreter *self, rmon_python_fire *fire, const rmon_event *event, bool vouched)
 {
-    int i, count = 2;
+    int i, count;
     if (vouched)
         put_borrowed(fire, 1, event->code, Py_None);
     else
         put_owned(fire, 1, found_code(self, event->code));
     put_number(self, fire, 2, event->event == RMON_EVENT_LINE ? event->line : event->offset);
-    if (!(BIT(event->event) & SHORT_EVENTS))
-        count = put_others(self, fire, event, vouched);
+    count = put_others(self, fire, event, vouched);
     fire->count |= (uint32_t)count;
-    if (LIKELY(fire->release == NULL))
+    if (fire->release == NULL)
         return true;
     for (i = 1; i <= count && fire->arguments[i] != NULL; i++)
         ;
@@ -361,6 +355,47 @@ static inline bool put_arguments(Interpreter *self, rmon_python_fire *fire, cons
     if (!PyErr_Occurred())
         PyErr_NoMemory();
     return false;
+}
+
+/* What most events pass, so that a callback for them need not find out. */
+typedef enum Shape {
+    AT_OFFSET, /* code, offset */
+    AT_LINE,   /* code, line */
+    OBJECT,    /* code, offset, object */
+    CALL,      /* code, offset, callable, first argument */
+    TARGET     /* code, offset, destination */
+} Shape;
+
+static inline int shape_count(Shape shape)
+{
+    return shape == AT_OFFSET || shape == AT_LINE ? 2 : shape == CALL ? 4 : 3;
+}
+
+/* The same for a shape, of objects that are vouched for and ints that are in the table; else false, and none. */
+static inline bool put_shape(Interpreter *self, rmon_python_fire *fire, const rmon_event *event, Shape shape)
+{
+    int32_t value = shape == AT_LINE ? event->line : event->offset;
+    PyObject *number = (uint32_t)value < NUMBERS ? LOAD(self->numbers[value]) : NULL;
+    if (number == NULL || (shape == CALL && LOAD(self->keeps_calls)))
+        return false;
+    if (shape == TARGET) {
+        PyObject *target = event->object;
+        value = event->target_offset;
+        if (target == NULL && (uint32_t)value < NUMBERS)
+            target = LOAD(self->numbers[value]);
+        if (target == NULL)
+            return false;
+        fire->arguments[3] = target;
+    } else if (shape == OBJECT) {
+        put_borrowed(fire, 3, event->object, Py_None);
+    } else if (shape == CALL) {
+        put_borrowed(fire, 3, event->object, self->missing);
+        put_borrowed(fire, 4, event->arg0, self->missing);
+    }
+    put_borrowed(fire, 1, event->code, Py_None);
+    fire->arguments[2] = number;
+    fire->count = (uint32_t)shape_count(shape);
+    return true;
 }
 
 /* ---- The call ---- */
@@ -392,18 +427,23 @@ static int disable(Interpreter *self, const rmon_event *event, PyObject *callabl
     return RMON_ERR_CALLBACK;
 }
 
-/* PyObject_Vectorcall, inline as the interpreter has it: the thread state is at hand. */
-static inline PyObject *vectorcall(PyThreadState *thread, PyObject *callable, PyObject **arguments, int count)
+/* PyObject_Vectorcall, inline as the interpreter has it, but for the check of the result. */
+static inline PyObject *vectorcall(PyObject *callable, rmon_python_fire *fire, int count)
 {
+    PyObject **arguments = fire->arguments + 1;
     size_t nargsf = (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET;
     vectorcallfunc function = NULL;
-    PyObject *result;
-    if (PyType_HasFeature(Py_TYPE(callable), Py_TPFLAGS_HAVE_VECTORCALL))
+    if (LIKELY(PyType_HasFeature(Py_TYPE(callable), Py_TPFLAGS_HAVE_VECTORCALL)))
         memcpy(&function, (const char *)callable + Py_TYPE(callable)->tp_vectorcall_offset, sizeof function);
-    if (function == NULL)
-        return PyObject_Vectorcall(callable, arguments, nargsf, NULL);
-    result = function(callable, arguments, nargsf, NULL);
-    if (LIKELY((result == NULL) == rmon_python_has_raised(thread)))
+    if (LIKELY(function != NULL))
+        return function(callable, arguments, nargsf, NULL);
+    return PyObject_Vectorcall(callable, arguments, nargsf, NULL);
+}
+
+/* A result without an exception, or an exception without a result; a callable that gave both or none is at fault. */
+static PyObject *checked(PyThreadState *thread, PyObject *callable, PyObject *result)
+{
+    if ((result == NULL) == rmon_python_has_raised(thread))
         return result;
     if (result == NULL) {
         PyErr_Format(PyExc_SystemError, "%R returned NULL without setting an exception", callable);
@@ -416,25 +456,33 @@ static inline PyObject *vectorcall(PyThreadState *thread, PyObject *callable, Py
     return NULL;
 }
 
-/* Calls it; the status for librmon. With a negative one an exception is set. */
-static inline int call(Interpreter *self, rmon_python_fire *fire, const rmon_event *event, bool vouched,
-                       PyObject *callable)
+/* The end of a call: the status for librmon, with a negative one an exception is set. Takes the references over, and
+ * turns tracing on. */
+static __attribute__((noinline)) int answer(Interpreter *self, rmon_python_fire *fire, const rmon_event *event,
+                                            PyObject *callable, PyObject *result)
 {
-    PyThreadState *thread = fire->thread;
-    PyObject *result = NULL;
     int status = RMON_CONTINUE;
-    Py_INCREF(callable);
-    enter_tracing(thread);
-    if (LIKELY(fire->count != 0 || put_arguments(self, fire, event, vouched)))
-        result = vectorcall(thread, callable, fire->arguments + 1, (int)(fire->count & COUNT));
+    result = checked(fire->thread, callable, result);
     if (result == NULL)
         status = RMON_ERR_CALLBACK;
-    else if (result == self->disable)
+    else if (self != NULL && result == self->disable) /* NULL: the interpreter has come to its end meanwhile */
         status = disable(self, event, callable, fire->arguments[1]);
-    leave_tracing(thread);
+    leave_tracing(fire->thread);
     Py_XDECREF(result);
     Py_DECREF(callable);
     return status;
+}
+
+/* Calls it; the status for librmon. With a negative one an exception is set. */
+static __attribute__((noinline)) int call(Interpreter *self, rmon_python_fire *fire, const rmon_event *event,
+                                          bool vouched, PyObject *callable)
+{
+    PyObject *result = NULL;
+    Py_INCREF(callable);
+    enter_tracing(fire->thread);
+    if (fire->count != 0 || put_arguments(self, fire, event, vouched))
+        result = vectorcall(callable, fire, (int)(fire->count & COUNT));
+    return answer(self, fire, event, callable, result);
 }
 
 /* The same with an exception set before, which is set again afterwards, or is the context of the callback's. */
@@ -543,17 +591,104 @@ static __attribute__((noinline)) int deliver_unnoted(const rmon_event *event)
     return status;
 }
 
-int callback_deliver(void *user_data, const rmon_event *event)
+static ptrdiff_t note_offset;
+
+void callback_init(void)
 {
-    const Place *place = user_data;
-    rmon_python_fire *fire = *rmon_host_note();
+    note_offset = rmon_host_note_offset();
+}
+
+/* The fire that is noted on this thread, or NULL. */
+static inline rmon_python_fire *noted(void)
+{
+    return LIKELY(note_offset != 0) ? *rmon_python_note_at(note_offset) : *rmon_host_note();
+}
+
+/* The end of what deliver_shape has begun, from what it has left in the fire. */
+static __attribute__((noinline)) int answer_noted(rmon_python_fire *fire, PyObject *result)
+{
+    const rmon_event *event = (const rmon_event *)fire->arguments[EVENT];
+    return answer(interpreter_of(fire->thread->interp), fire, event, fire->arguments[CALLABLE], result);
+}
+
+/* Delivers in the usual case: a noted fire of the only interpreter that has rmon, without an exception in flight. What
+ * is not usual is found out, and left to the others. (Who notes a fire has seen that tracing is on. What is needed after
+ * the call is kept in the fire, which costs less than registers that are saved first.) */
+static inline __attribute__((always_inline)) int deliver_shape(const Place *place, const rmon_event *event, Shape shape)
+{
+    rmon_python_fire *fire = noted();
+    PyObject *callable, *result;
     PyThreadState *thread;
-    PyObject *callable;
     if (fire == NULL)
         return deliver_unnoted(event);
     thread = fire->thread;
-    if (LOAD(place->key) != thread->interp || thread->tracing != 0 || rmon_python_has_raised(thread))
+    if (LOAD(place->key) != thread->interp || rmon_python_has_raised(thread))
         return deliver(fire, event, true, true);
     callable = LOAD(place->callable);
-    return callable != NULL ? call(place->interpreter, fire, event, true, callable) : RMON_CONTINUE;
+    if (callable == NULL)
+        return RMON_CONTINUE;
+    if (fire->count == 0 && !put_shape(place->interpreter, fire, event, shape))
+        return call(place->interpreter, fire, event, true, callable);
+    fire->arguments[CALLABLE] = callable;
+    fire->arguments[EVENT] = (PyObject *)event;
+    Py_INCREF(callable);
+    enter_tracing(thread);
+    if (place->function != NULL)
+        result = place->function(place->self, fire->arguments + 1, shape_count(shape));
+    else
+        result = vectorcall(callable, fire, shape_count(shape));
+    thread = fire->thread;
+    if (result != Py_None || rmon_python_has_raised(thread))
+        return answer_noted(fire, result);
+    leave_tracing(thread);
+#if PY_VERSION_HEX < 0x030C0000 /* since then it is immortal */
+    Py_DECREF(Py_None);
+#endif
+    callable = fire->arguments[CALLABLE];
+    Py_DECREF(callable);
+    return RMON_CONTINUE;
+}
+
+#define DELIVER(name, shape) \
+    static int name(void *user_data, const rmon_event *event) \
+    { \
+        return deliver_shape(user_data, event, shape); \
+    }
+DELIVER(deliver_at_offset, AT_OFFSET)
+DELIVER(deliver_at_line, AT_LINE)
+DELIVER(deliver_object, OBJECT)
+DELIVER(deliver_call, CALL)
+DELIVER(deliver_target, TARGET)
+
+/* The same for the other events, of which each has something of its own. */
+static int deliver_other(void *user_data, const rmon_event *event)
+{
+    rmon_python_fire *fire = noted();
+    (void)user_data;
+    return fire != NULL ? deliver(fire, event, true, true) : deliver_unnoted(event);
+}
+
+rmon_callback callback_for(int event)
+{
+    switch (event) {
+    case RMON_EVENT_PY_START:
+    case RMON_EVENT_PY_RESUME:
+    case RMON_EVENT_INSTRUCTION:
+        return deliver_at_offset;
+    case RMON_EVENT_LINE:
+        return deliver_at_line;
+    case RMON_EVENT_CALL:
+        return deliver_call;
+    case RMON_EVENT_JUMP:
+    case RMON_EVENT_BRANCH_LEFT:
+    case RMON_EVENT_BRANCH_RIGHT:
+        return deliver_target;
+    case RMON_EVENT_BRANCH: /* two events' callables */
+    case RMON_EVENT_C_RETURN: /* see put_ended_call */
+    case RMON_EVENT_C_RAISE:
+    case RMON_EVENT_STOP_ITERATION: /* makes an exception */
+        return deliver_other;
+    default:
+        return deliver_object;
+    }
 }

@@ -41,7 +41,7 @@ const char *const function_names[FUNCTIONS] = {
 };
 
 static Told told[TOOLS];
-static rmon_callback callback;
+static rmon_callback (*callback_of)(int event);
 int interpreter_count;           /* read without the lock, as is the list */
 Interpreter *interpreter_first;
 
@@ -94,7 +94,12 @@ static void fill_place(Interpreter *self, int tool, int event, Place *place)
     const Tool *entry = &self->tools[tool];
     bool is_plain = event != RMON_EVENT_BRANCH && entry->per_code == 0 && interpreter_count <= 1
         && !(event == RMON_EVENT_CALL && entry->called[event] == NULL);
-    STORE(place->callable, is_plain ? entry->called[event] : NULL);
+    PyObject *callable = is_plain ? entry->called[event] : NULL;
+    bool is_builtin = callable != NULL && PyCFunction_CheckExact(callable)
+        && PyCFunction_GET_FLAGS(callable) == METH_FASTCALL;
+    STORE(place->callable, callable);
+    place->function = is_builtin ? (BuiltinFunction)(void (*)(void))PyCFunction_GET_FUNCTION(callable) : NULL;
+    place->self = is_builtin ? PyCFunction_GET_SELF(callable) : NULL;
     place->interpreter = self;
     STORE(place->key, is_plain ? self->key : NULL);
 }
@@ -157,7 +162,7 @@ static int register_event(Interpreter *self, int tool, int event)
         return RMON_ERR_NO_MEMORY;
     fill_place(self, tool, event, &ticket->place);
     told[tool].tickets[event] = ticket;
-    return rmon_register_callback(tool, event, callback, ticket, take_ticket_back);
+    return rmon_register_callback(tool, event, callback_of(event), ticket, take_ticket_back);
 }
 
 void interpreter_release_garbage(Interpreter *self)
@@ -193,7 +198,7 @@ static void update_place(Interpreter *self, int tool, int event)
 static int register_event(Interpreter *self, int tool, int event)
 {
     update_place(self, tool, event);
-    return rmon_register_callback(tool, event, callback, &places[tool][event], NULL);
+    return rmon_register_callback(tool, event, callback_of(event), &places[tool][event], NULL);
 }
 
 void interpreter_release_garbage(Interpreter *self)
@@ -564,7 +569,7 @@ static int read_native(Interpreter *self)
 }
 #endif
 
-int interpreter_init(rmon_callback deliver)
+int interpreter_init(rmon_callback (*callback_for)(int event))
 {
     PyInterpreterState *key = PyInterpreterState_Get();
     PyObject *dictionary = PyInterpreterState_GetDict(key), *capsule;
@@ -577,7 +582,7 @@ int interpreter_init(rmon_callback deliver)
         PyErr_SetString(PyExc_RuntimeError, "this interpreter has no dictionary of its own");
         return -1;
     }
-    callback = deliver;
+    callback_of = callback_for;
     if (key == PyInterpreterState_Main())
         __atomic_store_n(&is_closed, false, __ATOMIC_SEQ_CST);
     if (events_init() < 0)

@@ -108,7 +108,8 @@ static const rmon_host host = {sizeof(rmon_host), NULL, rmon_python_current_exce
 
 static int execute(PyObject *module)
 {
-    if (interpreter_init(callback_deliver) < 0)
+    callback_init();
+    if (interpreter_init(callback_for) < 0)
         return -1;
     (void)rmon_set_host(&host);
     rmon_python_tell();

@@ -178,14 +178,17 @@ typedef struct Interpreter {
     PyObject *numbers[NUMBERS]; /* owned or NULL: small ints, as they come up */
 } Interpreter;
 
-/* Makes ready what the current interpreter needs, unless it has it. `deliver` is the callback for librmon. -1 with an
- * exception. */
-int interpreter_init(rmon_callback deliver);
+/* Makes ready what the current interpreter needs, unless it has it. `callback_for` gives the callback for librmon of an
+ * event. -1 with an exception. */
+int interpreter_init(rmon_callback (*callback_for)(int event));
 /* The end of the current interpreter's deliveries. */
 void interpreter_end(void);
 /* Wakes the extensions that attach lazily, or says that this interpreter needs them no longer. They are the process's:
  * they sleep when no interpreter needs them. */
 void interpreter_attach(Interpreter *self, bool attached);
+
+/* A builtin of the flags METH_FASTCALL. */
+typedef PyObject *(*BuiltinFunction)(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 
 /* Where a callback finds, without searching, whom to call: its user data. For BRANCH, and where several interpreters
  * share a tool id, it has to search: the key is NULL. */
@@ -193,6 +196,8 @@ typedef struct Place {
     PyInterpreterState *key; /* the interpreter whose callable this is */
     Interpreter *interpreter;
     PyObject *callable; /* borrowed; NULL: none */
+    BuiltinFunction function; /* that of a builtin which takes its arguments so, to be called without detours; or NULL */
+    PyObject *self;           /* what it is to be called with */
 } Place;
 
 /* All that there ever were. */
@@ -270,8 +275,10 @@ int codelike_add(PyObject *module);
 
 /* ---- callback.c ---- */
 
-/* librmon's callback for all tools of all interpreters. */
-int callback_deliver(void *user_data, const rmon_event *event);
+/* Before the first of them is registered. */
+void callback_init(void);
+/* librmon's callback for an event, of all tools of all interpreters. */
+rmon_callback callback_for(int event);
 /* Lets go of what this thread's calls, which have not ended, were said to call. */
 void callback_forget_calls(void);
 
