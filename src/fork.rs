@@ -4,30 +4,33 @@
 //! `sync::reclaim`, and the walk through what is loaded, during which the loader holds a lock that a
 //! child would inherit. After, it is let go in the parent and made anew in the child, where all other
 //! threads are gone.
+//!
+//! The walk comes first: whoever is on one waits for the loader's lock, and who holds that may be making
+//! a control call, from inside dl_iterate_phdr. So nothing that control calls need is held meanwhile.
 
 use crate::{attach, registry, sync::reclaim};
 
 unsafe extern "C" fn before() {
+    attach::lock_for_fork();
     registry::lock_for_fork();
     reclaim::lock_for_fork();
-    attach::lock_for_fork();
 }
 
 unsafe extern "C" fn after_in_parent() {
     // SAFETY: all were locked by `before` on this thread; pthread_atfork calls them in pairs.
     unsafe {
-        attach::unlock_after_fork();
         reclaim::unlock_after_fork();
         registry::unlock_after_fork();
+        attach::unlock_after_fork();
     }
 }
 
 unsafe extern "C" fn after_in_child() {
     // SAFETY: as in the parent; the child has this thread only.
     unsafe {
-        attach::reset_after_fork();
         reclaim::keep_only_this_thread();
         registry::reset_after_fork();
+        attach::reset_after_fork();
     }
 }
 
