@@ -8,6 +8,7 @@
 #include "listener.h"
 #include "waiting.h"
 
+#include <limits.h>
 #include <sys/wait.h>
 
 #define SET RMON_EVENT_SET
@@ -790,6 +791,12 @@ static double number_from(const char *variable, double otherwise)
     return text != NULL && *text != 0 ? atof(text) : otherwise;
 }
 
+static int everything_has_happened(void)
+{
+    return get(&exact_batches) > 0 && get(&silent_batches) > 0 && get(&epochs) > 1 && get(&found_silent) > 0
+        && get(&codes_made) > 0 && get(&short_threads) > 0;
+}
+
 static void storm(void)
 {
     double seconds = number_from("RMON_TEST_SECONDS", check_scaled(1000) / 1000.0);
@@ -813,14 +820,13 @@ static void storm(void)
     epoch_of[1].tool = LOCAL_EPOCHS;
     for (i = 0; i < count; i++)
         threads[i] = thread_start(run_thread, (void *)(intptr_t)i);
-    while (!flag_get(&stop) && microseconds() - begun < (long)(seconds * 1e6))
+    while (!flag_get(&stop) && (microseconds() - begun < (long)(seconds * 1e6) || !everything_has_happened()))
         sleep_milliseconds(1);
     flag_set(&stop, 1);
     for (i = 0; i < count; i++)
         thread_join(threads[i]);
     check_reset();
     CHECK_EQ(destroyed, registered);
-    CHECK(fired > 0 && silent_batches > 0 && exact_batches > 0 && epochs >= 2);
     printf("%d threads, %.1f s: %ld events fired; %ld registrations, %ld destroyed; %ld epochs, %ld batches exact, "
            "%ld silent; %ld codes made, %ld at the last one's address, %ld forgotten; %ld locations disabled, "
            "%ld fires found silent, %d restarts; %ld short threads; %ld synchronized, %ld ms at most\n",
@@ -836,11 +842,12 @@ static void storm(void)
 /* Runs this program with a fault; it must end badly and say what was wrong. */
 static void notices(const struct fault *fault)
 {
-    static char output[1 << 16];
+    static char output[1 << 16], exe[PATH_MAX];
     size_t length = 0;
     ssize_t got;
     int ends[2], status = 0;
     pid_t child;
+    CHECK(readlink("/proc/self/exe", exe, sizeof exe - 1) > 0);
     CHECK_EQ(pipe(ends), 0);
     child = fork();
     if (child == 0) {
@@ -850,7 +857,7 @@ static void notices(const struct fault *fault)
         close(ends[1]);
         setenv("RMON_TEST_SECONDS", "60", 1);
         setenv("RMON_TEST_THREADS", "24", 1);
-        execl("/proc/self/exe", "storm", fault->name, (char *)NULL);
+        execl(exe, exe, fault->name, (char *)NULL);
         _exit(3);
     }
     close(ends[1]);
