@@ -62,9 +62,17 @@ static void make_lock(void)
     pthread_mutexattr_destroy(&attributes);
 }
 
+/* Its holder may be waiting for the GIL, which a destroy function has given away. So nobody waits for the one while he
+ * has the other. */
 static void lock(void)
 {
-    pthread_mutex_lock(&mutex);
+    while (pthread_mutex_trylock(&mutex) != 0) {
+        PyThreadState *thread = rmon_python_attached() != NULL ? PyEval_SaveThread() : NULL;
+        pthread_mutex_lock(&mutex);
+        pthread_mutex_unlock(&mutex);
+        if (thread != NULL)
+            PyEval_RestoreThread(thread);
+    }
     depth++;
 }
 
@@ -74,11 +82,36 @@ static void unlock(void)
     pthread_mutex_unlock(&mutex);
 }
 
-/* The child's one thread holds the lock from before the fork. How a mutex survives that differs: it gets a new one. */
+static __thread bool is_locked_for_fork;
+
+/* Before fork: the child is to find all this whole. But the thread that forks usually has the GIL, and cannot give it
+ * away here. So it does not wait for ever for who wants that in a destroy function, and is between two changes. */
+static void lock_for_fork(void)
+{
+    enum { STEPS = 500 };
+    const struct timespec step = {0, 1000000};
+    bool got = pthread_mutex_trylock(&mutex) == 0;
+    int i;
+    for (i = 0; i < STEPS && !got; i++) {
+        nanosleep(&step, NULL);
+        got = pthread_mutex_trylock(&mutex) == 0;
+    }
+    is_locked_for_fork = got;
+    if (got)
+        depth++;
+}
+
+static void unlock_after_fork(void)
+{
+    if (is_locked_for_fork)
+        unlock();
+}
+
+/* How a mutex that is held survives in the child differs: it gets a new one. */
 static void start_process(void)
 {
     make_lock();
-    pthread_atfork(lock, unlock, make_lock);
+    pthread_atfork(lock_for_fork, unlock_after_fork, make_lock);
 }
 
 /* ---- Callables ---- */
