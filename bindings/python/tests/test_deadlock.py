@@ -93,7 +93,8 @@ def test_control_with_the_gil_while_callbacks_wait_for_it(emitters: Emitters) ->
     for _ in range(30):
         listen("LINE", lambda code, *args: seen.append(None) if not python_code(code) else None)
         M.set_events(TOOL, E.LINE)
-        time.sleep(0)
+        while not seen:
+            time.sleep(0.001)
         use_everything(OTHER)
         M.register_callback(TOOL, E.LINE, None)
         M.free_tool_id(TOOL)
