@@ -815,7 +815,7 @@ ptrdiff_t rmon_host_note_offset(void);
  * rmon_set_host(&host);
  * ```
  *
- * Returns RMON_OK or RMON_ERR_INVALID_ARGUMENT (struct_size).
+ * Returns RMON_OK, RMON_ERR_INVALID_ARGUMENT (struct_size) or RMON_ERR_NO_MEMORY.
  *
  * # Safety
  * `host` is NULL or valid for reads of its `struct_size`; its hooks may be called with its user data
@@ -1057,8 +1057,8 @@ int rmon_fire_target_object_slow(struct rmon_state *state,
  * Takes a tool id, 0 to 5, for the tool called `name`.
  *
  * `name` is UTF-8, not empty, and copied. It must not be NULL.
- * Returns RMON_OK, or RMON_ERR_NULL, RMON_ERR_INVALID_TOOL, RMON_ERR_INVALID_NAME or
- * RMON_ERR_TOOL_IN_USE, checked in this order. (sys.monitoring.use_tool_id)
+ * Returns RMON_OK, or RMON_ERR_NULL, RMON_ERR_INVALID_TOOL, RMON_ERR_INVALID_NAME,
+ * RMON_ERR_TOOL_IN_USE or RMON_ERR_NO_MEMORY, checked in this order. (sys.monitoring.use_tool_id)
  *
  * # Safety
  * `name` is NULL or a string that ends with a NUL.
@@ -1151,7 +1151,8 @@ int rmon_set_local_events(int tool_id, void *code, uint32_t event_set);
  * `destroy(user_data)`, if not NULL, is called exactly once: when no thread can be in the callback or
  * enter it any more, on a thread that happens to make a control call then, with no lock held; or at
  * once if this call fails. Fires from inside it are suppressed; it may make control calls.
- * Returns RMON_OK, RMON_ERR_INVALID_TOOL or RMON_ERR_INVALID_EVENT. The id need not be in use yet.
+ * Returns RMON_OK, RMON_ERR_INVALID_TOOL, RMON_ERR_INVALID_EVENT or RMON_ERR_NO_MEMORY, checked in this
+ * order (never the last to unregister). The id need not be in use yet.
  * (sys.monitoring.register_callback)
  *
  * # Safety

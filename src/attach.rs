@@ -12,7 +12,7 @@
 use core::ffi::{c_char, c_int, c_void};
 use core::fmt::{self, Display, Formatter};
 use core::ptr::null;
-use std::io::Write as _;
+use std::io::{Cursor, Write as _};
 
 use crate::code::CodeInfo;
 use crate::host::Host;
@@ -329,31 +329,39 @@ unsafe fn is_first_refusal(first: *mut Slot) -> bool {
 #[cold]
 fn say(slot: *const Slot, why: &Misfit) {
     let version = env!("CARGO_PKG_VERSION");
-    let name = loaded::name(slot.cast());
+    // In one piece, without memory for it; too long a path is cut.
+    let mut text = Cursor::new([0; 1024]);
+    let _ = write!(text, "rmon {version}: ");
+    loaded::with_name(slot.cast(), |name| {
+        let _ = text.write(&name[name.len().saturating_sub(800)..]);
+    });
+    let _ = writeln!(text, " {why}; its events will not be seen");
+    let length = text.position() as usize;
     // Not eprintln, which panics if nobody can read it.
-    let _ =
-        writeln!(std::io::stderr(), "rmon {version}: {name} {why}; its events will not be seen");
+    let _ = std::io::stderr().write_all(&text.into_inner()[..length]);
 }
 
 /// Has the emitters in all that is loaded awake or asleep, as their host's are to be.
 pub fn set_all(table: &'static Table) {
     // What does not fit in here is said another time: nothing is allocated while the loader waits, as
     // who replaces malloc may want to know what is loaded.
-    let mut refused = Vec::with_capacity(16);
+    let mut refused = [const { None }; 16];
+    let mut places = refused.iter_mut();
     loaded::for_each_slot(&mut |slot, first| {
         // SAFETY: slots in something that is loaded, and stays so during the call.
         unsafe {
             if let Err(why) = set_one(slot, table)
-                && refused.len() < refused.capacity()
+                && !places.as_slice().is_empty()
                 && is_first_refusal(first)
+                && let Some(place) = places.next()
             {
-                refused.push((slot.cast_const(), why));
+                *place = Some((slot.cast_const(), why));
             }
         }
     });
     // Now, when the loader holds no lock: asking for a name takes another of its locks, whose holder
     // may wait for that one.
-    for (slot, why) in refused {
+    for (slot, why) in refused.into_iter().flatten() {
         say(slot, &why);
     }
 }
@@ -518,8 +526,8 @@ mod loaded {
         }
     }
 
-    /// The file that an address lies in, for messages.
-    pub fn name(address: *const c_void) -> String {
+    /// Tells the file that an address lies in, for messages.
+    pub fn with_name(address: *const c_void, tell: impl FnOnce(&[u8])) {
         let mut info = libc::Dl_info {
             dli_fname: core::ptr::null(),
             dli_fbase: core::ptr::null_mut(),
@@ -530,9 +538,9 @@ mod loaded {
         // loaded.
         unsafe {
             if libc::dladdr(address, &mut info) == 0 || info.dli_fname.is_null() {
-                return "an emitter".to_string();
+                return tell(b"an emitter");
             }
-            CStr::from_ptr(info.dli_fname).to_string_lossy().into_owned()
+            tell(CStr::from_ptr(info.dli_fname).to_bytes());
         }
     }
 
@@ -631,7 +639,7 @@ mod loaded {
         slot
     }
 
-    pub fn name(_address: *const core::ffi::c_void) -> String {
-        "an emitter".to_string()
+    pub fn with_name(_address: *const core::ffi::c_void, tell: impl FnOnce(&[u8])) {
+        tell(b"an emitter");
     }
 }

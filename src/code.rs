@@ -10,7 +10,8 @@ use std::ffi::CString;
 
 use crate::event::{EVENT_COUNT, Event, EventSet};
 use crate::status::{Error, Result};
-use crate::sync::table::{Changes, Full, Look, Retired, Table};
+use crate::sync::job::{Job, Jobs, NoMemory, try_copy};
+use crate::sync::table::{Changes, Full, Look, Table};
 
 /// Which tools have an event on for one code: a table per event, (code, 0) → those tools.
 pub static LOCAL: Tables<0> = Tables([const { Table::new() }; EVENT_COUNT]);
@@ -101,7 +102,7 @@ impl<const DEFAULT: u8> Marks<DEFAULT> {
         DEFAULT ^ unsafe { self.tables.get(event.number(), code, location) }
     }
 
-    /// Marks or unmarks one tool at one key. What is left behind goes to `retired`.
+    /// Marks or unmarks one tool at one key. What is left behind goes to `freed`.
     pub fn put(
         &mut self,
         tool: u8,
@@ -109,7 +110,7 @@ impl<const DEFAULT: u8> Marks<DEFAULT> {
         location: i32,
         event: Event,
         on: bool,
-        retired: &mut Vec<Retired>,
+        freed: &mut Jobs,
     ) -> Result<()> {
         let index = event.controlling().index();
         let old = self.get(code, location, event);
@@ -118,7 +119,7 @@ impl<const DEFAULT: u8> Marks<DEFAULT> {
             let left = self.changes[index]
                 .set(&self.tables.0[index], code.addr(), location, DEFAULT ^ new)
                 .map_err(|Full| Error::NoMemory)?;
-            retired.push(left);
+            freed.extend(left.map(|left| left as Box<Job>));
             let count = &mut self.counts[index][usize::from(tool)];
             *count = if on { *count + 1 } else { *count - 1 };
         }
@@ -126,7 +127,7 @@ impl<const DEFAULT: u8> Marks<DEFAULT> {
     }
 
     /// Drops everything about one code. Whether there was anything.
-    pub fn forget(&mut self, code: *mut c_void, retired: &mut Vec<Retired>) -> bool {
+    pub fn forget(&mut self, code: *mut c_void, freed: &mut Jobs) -> bool {
         let mut any = false;
         for index in 0..EVENT_COUNT {
             let counts = &mut self.counts[index];
@@ -136,26 +137,27 @@ impl<const DEFAULT: u8> Marks<DEFAULT> {
                     *count -= u32::from((byte ^ DEFAULT) >> tool & 1);
                 }
             });
-            retired.push(left);
+            freed.extend(left.map(|left| left as Box<Job>));
         }
         any
     }
 
     /// Drops everything of one tool.
-    pub fn remove_tool(&mut self, tool: u8, retired: &mut Vec<Retired>) {
+    pub fn remove_tool(&mut self, tool: u8, freed: &mut Jobs) {
         let bit = 1 << tool;
         for index in 0..EVENT_COUNT {
             if core::mem::take(&mut self.counts[index][usize::from(tool)]) != 0 {
                 let default = |byte| (byte & !bit) | (DEFAULT & bit);
-                retired.push(self.changes[index].map(&self.tables.0[index], default));
+                let left = self.changes[index].map(&self.tables.0[index], default);
+                freed.extend(left.map(|left| left as Box<Job>));
             }
         }
     }
 
     /// Drops everything.
-    pub fn clear(&mut self, retired: &mut Vec<Retired>) {
+    pub fn clear(&mut self, freed: &mut Jobs) {
         for (table, changes) in self.tables.0.iter().zip(&mut self.changes) {
-            retired.push(changes.clear(table));
+            freed.extend(changes.clear(table).map(|left| left as Box<Job>));
         }
         self.counts = [[0; 8]; EVENT_COUNT];
     }
@@ -180,14 +182,14 @@ pub fn set_local_events(
     tool: u8,
     code: *mut c_void,
     set: EventSet,
-    retired: &mut Vec<Retired>,
+    freed: &mut Jobs,
 ) -> Result<()> {
     let old = local_events(local, tool, code);
     for event in keyed() {
-        if let Err(error) = local.put(tool, code, 0, event, set.wants(event), retired) {
+        if let Err(error) = local.put(tool, code, 0, event, set.wants(event), freed) {
             // What was there has its keys still, so that putting it back takes no memory.
             for event in keyed() {
-                let _ = local.put(tool, code, 0, event, old.wants(event), retired);
+                let _ = local.put(tool, code, 0, event, old.wants(event), freed);
             }
             return Err(error);
         }
@@ -203,23 +205,23 @@ pub fn disable(
     code: *mut c_void,
     location: i32,
     event: Event,
-    retired: &mut Vec<Retired>,
+    freed: &mut Jobs,
 ) -> Result<()> {
     let directions = [Event::BranchLeft, Event::BranchRight];
     match event {
         Event::Branch => {
             for event in directions.into_iter().chain([Event::Branch]) {
-                disabled.put(tool, code, location, event, true, retired)?;
+                disabled.put(tool, code, location, event, true, freed)?;
             }
         }
         Event::BranchLeft | Event::BranchRight => {
-            disabled.put(tool, code, location, event, true, retired)?;
+            disabled.put(tool, code, location, event, true, freed)?;
             if directions.iter().all(|event| disabled.get(code, location, *event) & 1 << tool != 0)
             {
-                disabled.put(tool, code, location, Event::Branch, true, retired)?;
+                disabled.put(tool, code, location, Event::Branch, true, freed)?;
             }
         }
-        _ => disabled.put(tool, code, location, event, true, retired)?,
+        _ => disabled.put(tool, code, location, event, true, freed)?,
     }
     Ok(())
 }
@@ -271,27 +273,28 @@ pub struct Code {
 }
 
 impl Code {
-    /// From its parts; [`Error::InvalidArgument`] if the offsets do not ascend from 0 or above.
+    /// From its parts; [`Error::InvalidArgument`] if the offsets do not ascend from 0 or above, then
+    /// [`Error::NoMemory`].
     pub fn new(
         name: &CStr,
         qualname: &CStr,
         filename: &CStr,
         first_line: i32,
         lines: &[LineEntry],
-    ) -> Result<Box<Code>> {
+    ) -> Result<Box<Job<Code>>> {
         let utf8 = [name, qualname, filename].iter().all(|text| text.to_str().is_ok());
         let ascending = lines.windows(2).all(|pair| pair[0].offset < pair[1].offset);
         if !utf8 || !ascending || lines.first().is_some_and(|entry| entry.offset < 0) {
             return Err(Error::InvalidArgument);
         }
-        Ok(Box::new(Code {
+        Ok(Job::new(Code {
             references: 1,
-            name: name.to_owned(),
-            qualname: qualname.to_owned(),
-            filename: filename.to_owned(),
+            name: copy(name)?,
+            qualname: copy(qualname)?,
+            filename: copy(filename)?,
             first_line,
-            lines: lines.into(),
-        }))
+            lines: try_copy(lines)?.into(),
+        })?)
     }
 
     /// The description; its pointers live as long as the code.
@@ -308,35 +311,43 @@ impl Code {
     }
 }
 
+/// A copy of a string.
+pub fn copy(text: &CStr) -> Result<CString> {
+    let copy = try_copy(text.to_bytes_with_nul())?;
+    // SAFETY: as it was: one NUL, at the end. The copy has no spare capacity that would be given back.
+    Ok(unsafe { CString::from_vec_with_nul_unchecked(copy) })
+}
+
 /// The look-alikes that rmon made and that are alive, by address.
 #[derive(Default)]
-pub struct Codes(HashMap<usize, Box<Code>>);
+pub struct Codes(HashMap<usize, Box<Job<Code>>>);
 
 impl Codes {
     /// Takes a code in; its address is its identity until the last reference is released.
-    pub fn insert(&mut self, code: Box<Code>) -> *mut c_void {
-        let address = core::ptr::from_ref(&*code).cast_mut().cast::<c_void>();
+    pub fn insert(&mut self, code: Box<Job<Code>>) -> Result<*mut c_void> {
+        self.0.try_reserve(1).map_err(|_| NoMemory)?;
+        let address = core::ptr::from_ref(&code.work).cast_mut().cast::<c_void>();
         self.0.insert(address.addr(), code);
-        address
+        Ok(address)
     }
 
     /// Adds a reference. An address that is none of ours is left alone.
     pub fn retain(&mut self, code: *mut c_void) {
         if let Some(code) = self.0.get_mut(&code.addr()) {
-            code.references += 1;
+            code.work.references += 1;
         }
     }
 
     /// Drops a reference; the code itself, if it was the last.
-    pub fn release(&mut self, code: *mut c_void) -> Option<Box<Code>> {
-        let found = self.0.get_mut(&code.addr())?;
+    pub fn release(&mut self, code: *mut c_void) -> Option<Box<Job<Code>>> {
+        let found = &mut self.0.get_mut(&code.addr())?.work;
         found.references -= 1;
         if found.references == 0 { self.0.remove(&code.addr()) } else { None }
     }
 
     /// The description of a living code of ours.
     pub fn describe(&self, code: *mut c_void, struct_size: u32) -> Option<CodeInfo> {
-        self.0.get(&code.addr()).map(|code| code.info(struct_size))
+        self.0.get(&code.addr()).map(|code| code.work.info(struct_size))
     }
 }
 
@@ -357,17 +368,17 @@ mod tests {
     fn branch_is_off_where_both_directions_are() {
         static TABLES: Tables<0xff> = Tables([const { Table::new() }; EVENT_COUNT]);
         let mut marks = Marks::new(&TABLES);
-        let (code, retired) = (core::ptr::without_provenance_mut(64), &mut Vec::new());
-        disable(&mut marks, 2, code, 8, Event::BranchLeft, retired).unwrap();
+        let (code, freed) = (core::ptr::without_provenance_mut(64), &mut Vec::new());
+        disable(&mut marks, 2, code, 8, Event::BranchLeft, freed).unwrap();
         assert_eq!(marks.get(code, 8, Event::Branch), 0);
-        disable(&mut marks, 2, code, 8, Event::BranchRight, retired).unwrap();
+        disable(&mut marks, 2, code, 8, Event::BranchRight, freed).unwrap();
         assert_eq!(marks.get(code, 8, Event::Branch), 4);
-        disable(&mut marks, 1, code, 8, Event::Branch, retired).unwrap();
+        disable(&mut marks, 1, code, 8, Event::Branch, freed).unwrap();
         assert_eq!(marks.get(code, 8, Event::BranchLeft), 6);
         assert_eq!(marks.tools(Event::BranchRight), 6);
-        marks.remove_tool(2, retired);
+        marks.remove_tool(2, freed);
         assert_eq!(marks.tools(Event::Branch), 2);
-        assert!(marks.forget(code, retired));
+        assert!(marks.forget(code, freed));
         assert_eq!(marks.tools(Event::Branch), 0);
         assert_eq!(marks.get(code, 8, Event::Branch), 0);
     }
@@ -376,14 +387,14 @@ mod tests {
     fn local_events_read_back() {
         static TABLES: Tables<0> = Tables([const { Table::new() }; EVENT_COUNT]);
         let mut marks = Marks::new(&TABLES);
-        let (code, retired) = (core::ptr::without_provenance_mut(64), &mut Vec::new());
+        let (code, freed) = (core::ptr::without_provenance_mut(64), &mut Vec::new());
         let set = (EventSet::LINE | EventSet::CALL | EventSet::BRANCH).normalised().unwrap();
-        set_local_events(&mut marks, 5, code, set, retired).unwrap();
+        set_local_events(&mut marks, 5, code, set, freed).unwrap();
         assert_eq!(local_events(&marks, 5, code), set);
         assert_eq!(local_events(&marks, 4, code), EventSet::empty());
         assert_eq!(marks.tools(Event::CRaise), 1 << 5, "CALL controls C_RAISE");
         assert_eq!(marks.tools(Event::Branch), 1 << 5);
-        set_local_events(&mut marks, 5, code, EventSet::empty(), retired).unwrap();
+        set_local_events(&mut marks, 5, code, EventSet::empty(), freed).unwrap();
         assert_eq!(marks.tools(Event::Line), 0);
     }
 

@@ -6,6 +6,7 @@ use core::ffi::{c_int, c_void};
 use crate::code::CodeInfo;
 use crate::registry;
 use crate::status::{Error, Result};
+use crate::sync::job::try_box;
 use crate::sync::published::Published;
 use crate::sync::thread;
 
@@ -61,8 +62,12 @@ fn host() -> Option<&'static Host> {
 }
 
 /// Sets or removes the host. The old table stays allocated: hosts come once, or a few times.
-pub fn set(host: Option<Host>) {
-    HOST.set(Box::leak(Box::new(Kept { host, _before: HOST.get() })));
+///
+/// # Errors
+/// [`Error::NoMemory`].
+pub fn set(host: Option<Host>) -> Result<()> {
+    HOST.set(Box::leak(try_box(Kept { host, _before: HOST.get() })?));
+    Ok(())
 }
 
 /// The current exception: `Ok(NULL)` if nobody can tell, [`Error::NoException`] if the host says that

@@ -25,16 +25,15 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
     fence,
 };
-use std::ffi::CString;
 
 use crate::code::{self, Code, CodeInfo, Codes, ENABLED, LOCAL, Marks};
 use crate::event::{EVENT_COUNT, Event, EventSet};
 use crate::state;
 use crate::status::{Error, Result};
+use crate::sync::job::{Job, Jobs};
 use crate::sync::lock::Lock;
-use crate::sync::reclaim::{self, Job, Others};
+use crate::sync::reclaim;
 use crate::sync::slot::Entry;
-use crate::sync::table::Retired;
 use crate::sync::{self, thread};
 use crate::tool::{Candidate, Registration, ToolId, Tools};
 
@@ -209,14 +208,10 @@ struct Control {
     disabled: Marks<0xff>,
     codes: Codes,
     last_version: u64,
-    /// Who may be filling states with older words than those of the version published in this call.
-    may_be_late: Others,
     /// Whether `sync` is ready for events to be delivered.
     started: bool,
-    /// To be run when no reader is inside any more.
-    jobs: Vec<Job>,
-    /// Arrays of tables, to be freed then too.
-    retired: Vec<Retired>,
+    /// What became free in this call, to be dropped when no reader is inside any more.
+    freed: Jobs,
 }
 
 /// `None` before the first call.
@@ -230,10 +225,8 @@ impl Default for Control {
             disabled: Marks::new(&ENABLED),
             codes: Codes::default(),
             last_version: 0,
-            may_be_late: Others::default(),
             started: false,
-            jobs: Vec::new(),
-            retired: Vec::new(),
+            freed: Jobs::new(),
         }
     }
 }
@@ -264,22 +257,17 @@ impl Control {
             0
         };
         if version != 0 {
-            self.may_be_late = reclaim::others_inside();
+            reclaim::when_others_left(publish_again);
         }
         // Release: pairs with the Acquire in `version`.
         VERSION.store(version, Release);
     }
 
-    fn free_later(&mut self, old: Option<Registration>) {
-        if let Some(registration) = old {
-            self.jobs.push(Box::new(move || registration.free()));
-        }
-    }
-
     /// Removes a callback; what depends on it is to be published.
     fn unregister(&mut self, tool: ToolId, event: Event) {
-        let old = self.tools.unregister(tool, event);
-        self.free_later(old);
+        if let Some(old) = self.tools.unregister(tool, event) {
+            self.freed.push(old);
+        }
     }
 
     fn clear_tool(&mut self, tool: ToolId) {
@@ -287,28 +275,19 @@ impl Control {
             self.unregister(tool, event);
         }
         self.tools.set_events(tool, EventSet::empty());
-        self.local.remove_tool(tool.number(), &mut self.retired);
-        self.disabled.remove_tool(tool.number(), &mut self.retired);
+        self.local.remove_tool(tool.number(), &mut self.freed);
+        self.disabled.remove_tool(tool.number(), &mut self.freed);
         self.publish();
     }
 
     fn forget(&mut self, code: *mut c_void) {
-        let unlistened = self.local.forget(code, &mut self.retired);
-        let enabled = self.disabled.forget(code, &mut self.retired);
+        let unlistened = self.local.forget(code, &mut self.freed);
+        let enabled = self.disabled.forget(code, &mut self.freed);
         if unlistened {
             self.publish();
         } else if enabled {
             self.publish_interest();
         }
-    }
-
-    fn take_jobs(&mut self) -> Vec<Job> {
-        let retired: Vec<_> = self.retired.drain(..).flatten().collect();
-        let mut jobs = core::mem::take(&mut self.jobs);
-        if !retired.is_empty() {
-            jobs.push(Box::new(move || drop(retired)));
-        }
-        jobs
     }
 }
 
@@ -340,7 +319,8 @@ fn locked<R>(body: impl FnOnce(&mut Control) -> R) -> R {
     body(CONTROL.lock().get_or_insert_default())
 }
 
-/// Changes something under the lock, then lets go of what became free.
+/// Changes something under the lock, then lets go of what became free. Who needs memory for a change
+/// takes it before the lock, or before the first change: a call that fails has changed nothing.
 fn write<R>(body: impl FnOnce(&mut Control) -> Result<R>) -> Result<R> {
     let mut guard = CONTROL.lock();
     let control = guard.get_or_insert_default();
@@ -351,11 +331,9 @@ fn write<R>(body: impl FnOnce(&mut Control) -> Result<R>) -> Result<R> {
         }
     }
     let result = body(control);
-    let jobs = control.take_jobs();
-    let late = core::mem::take(&mut control.may_be_late);
+    let freed = core::mem::take(&mut control.freed);
     drop(guard);
-    reclaim::defer(jobs);
-    reclaim::after(late, Box::new(publish_again));
+    reclaim::defer(freed);
     result
 }
 
@@ -383,17 +361,17 @@ fn change<R>(body: impl FnOnce(&mut Control) -> Result<R>) -> Result<R> {
 /// Takes a tool id.
 ///
 /// # Errors
-/// [`Error::InvalidName`] if the name is empty or not UTF-8, then [`Error::ToolInUse`].
+/// [`Error::InvalidName`] if the name is empty or not UTF-8, then [`Error::ToolInUse`], then
+/// [`Error::NoMemory`].
 pub fn use_tool_id(tool: ToolId, name: &CStr) -> Result<()> {
     if name.is_empty() || name.to_str().is_err() {
         return Err(Error::InvalidName);
     }
-    let name = CString::from(name);
     change(|control| {
         if control.tools.name(tool).is_some() {
             return Err(Error::ToolInUse);
         }
-        control.tools.set_name(tool, Some(name));
+        control.tools.set_name(tool, Some(code::copy(name)?));
         Ok(())
     })
 }
@@ -471,23 +449,43 @@ pub fn set_local_events(tool: ToolId, code: *mut c_void, set: EventSet) -> Resul
             return Err(Error::ToolNotInUse);
         }
         if code::local_events(&control.local, tool.number(), code) != set {
-            let retired = &mut control.retired;
-            code::set_local_events(&mut control.local, tool.number(), code, set, retired)?;
+            let freed = &mut control.freed;
+            code::set_local_events(&mut control.local, tool.number(), code, set, freed)?;
             control.publish();
         }
         Ok(())
     })
 }
 
+/// Has a registration put inline when it is dropped.
+struct Settle {
+    tool: ToolId,
+    event: Event,
+    number: u64,
+}
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        // 0 is no registration's number.
+        if self.number != 0 {
+            locked(|control| control.tools.settle(self.tool, self.event, self.number));
+        }
+    }
+}
+
 /// Registers a callback, instead of what was registered.
+///
+/// # Errors
+/// [`Error::NoMemory`].
 pub fn register_callback(tool: ToolId, event: Event, candidate: Candidate) -> Result<()> {
+    let registration = candidate.prepare()?;
+    let mut settle = Job::new(Settle { tool, event, number: 0 })?;
     change(|control| {
-        let (old, ticket) = control.tools.register(tool, event, candidate);
+        let (old, number) = control.tools.register(tool, event, registration);
         control.publish_interest();
-        control.free_later(old);
-        control.jobs.push(Box::new(move || {
-            locked(|control| control.tools.settle(tool, event, ticket));
-        }));
+        control.freed.extend(old.map(|old| old as Box<Job>));
+        settle.work.number = number;
+        control.freed.push(settle);
         Ok(())
     })
 }
@@ -525,7 +523,7 @@ pub fn with_callback<R>(
 /// Enables all disabled locations again, for all tools.
 pub fn restart_events() -> Result<()> {
     change(|control| {
-        control.disabled.clear(&mut control.retired);
+        control.disabled.clear(&mut control.freed);
         control.publish();
         Ok(())
     })
@@ -558,16 +556,19 @@ pub fn disable(
         if control.tools.name(tool).is_none() || !(same || changed_here) {
             return Ok(());
         }
-        let (disabled, retired) = (&mut control.disabled, &mut control.retired);
-        code::disable(disabled, tool.number(), code, location, event, retired)?;
+        let (disabled, freed) = (&mut control.disabled, &mut control.freed);
+        code::disable(disabled, tool.number(), code, location, event, freed)?;
         control.publish_interest();
         Ok(())
     })
 }
 
 /// Takes a code look-alike in.
-pub fn insert_code(code: Box<Code>) -> Result<*mut c_void> {
-    write(|control| Ok(control.codes.insert(code)))
+///
+/// # Errors
+/// [`Error::NoMemory`].
+pub fn insert_code(code: Box<Job<Code>>) -> Result<*mut c_void> {
+    write(|control| control.codes.insert(code))
 }
 
 /// Adds a reference to a look-alike of ours.
@@ -582,7 +583,7 @@ pub fn release_code(code: *mut c_void) -> Result<()> {
             thread::current().note_dead(code);
             control.forget(code);
             // Its address must not be given to another before readers have left.
-            control.jobs.push(Box::new(move || drop(dead)));
+            control.freed.push(dead);
         }
         Ok(())
     })

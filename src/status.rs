@@ -4,6 +4,8 @@
 
 use core::ffi::{CStr, c_int};
 
+use crate::sync::job::NoMemory;
+
 /// The result of a call that can fail.
 pub type Result<T> = core::result::Result<T, Error>;
 
@@ -111,6 +113,12 @@ impl core::fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+impl From<NoMemory> for Error {
+    fn from(_: NoMemory) -> Error {
+        Error::NoMemory
+    }
+}
 
 /// The text of any status: an error's message, "ok" for 0, and a text that says so for a number
 /// that is none of rmon's.

@@ -9,6 +9,7 @@ use std::ffi::CString;
 use crate::event::{EVENT_COUNT, Event, EventSet};
 use crate::status::{Error, Result};
 use crate::sync::fold;
+use crate::sync::job::{Job, try_box};
 use crate::sync::reclaim;
 use crate::sync::slot::{Backing, Entry, Slot};
 
@@ -139,7 +140,7 @@ pub struct Registration {
     destroy: Option<Destroy>,
     entry: *mut Entry,
     /// Tells this registration from every other.
-    ticket: u64,
+    number: u64,
 }
 
 // SAFETY: whoever registers a callback promises that it and its data may be used from any thread.
@@ -150,10 +151,12 @@ impl Registration {
     pub fn is(&self, entry: Entry) -> bool {
         entry == Entry { call: self.callback as *mut (), data: self.user_data }
     }
+}
 
-    /// Frees it: the destroy function runs. No reader can be using it any more.
-    pub fn free(self) {
-        // SAFETY: the entry came from `Box::into_raw` in `Tools::register`, and is freed only here.
+/// Frees it: the destroy function runs. No reader can be using it any more.
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // SAFETY: the entry came from `Box::into_raw` in `Candidate::prepare`, and is freed only here.
         drop(unsafe { Box::from_raw(self.entry) });
         if let Some(destroy) = self.destroy {
             // SAFETY: whoever registered it promised that it may be called once with this data.
@@ -161,6 +164,9 @@ impl Registration {
         }
     }
 }
+
+/// Where a registration lies, from before it is there until it has been freed.
+pub type Place = Box<Job<Option<Registration>>>;
 
 /// A callback to be registered. If it never is, it is freed all the same when dropped: `destroy`
 /// runs exactly once in any case.
@@ -181,6 +187,23 @@ impl Candidate {
     ) -> Candidate {
         Candidate { callback, user_data, destroy }
     }
+
+    /// Takes the memory that registering it will need. If there is none it is freed.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`].
+    pub fn prepare(self) -> Result<Prepared> {
+        let entry = try_box(Entry { call: self.callback as *mut (), data: self.user_data })?;
+        let place = Job::new(None)?;
+        Ok(Prepared { candidate: self, entry, place })
+    }
+}
+
+/// A candidate with all the memory that registering it needs.
+pub struct Prepared {
+    candidate: Candidate,
+    entry: Box<Entry>,
+    place: Place,
 }
 
 impl Drop for Candidate {
@@ -195,13 +218,13 @@ impl Drop for Candidate {
 struct Tool {
     name: Option<CString>,
     events: EventSet,
-    callbacks: [Option<Registration>; EVENT_COUNT],
+    callbacks: [Option<Place>; EVENT_COUNT],
 }
 
 /// The writer's view of all tools.
 pub struct Tools {
     tools: [Tool; TOOL_COUNT],
-    last_ticket: u64,
+    last_number: u64,
 }
 
 impl Tools {
@@ -215,7 +238,7 @@ impl Tools {
                     callbacks: [const { None }; EVENT_COUNT],
                 }
             }; TOOL_COUNT],
-            last_ticket: 0,
+            last_number: 0,
         }
     }
 
@@ -256,40 +279,39 @@ impl Tools {
 
     /// What is registered.
     pub fn registration(&self, tool: ToolId, event: Event) -> Option<&Registration> {
-        self.tools[tool.index()].callbacks[event.index()].as_ref()
+        self.tools[tool.index()].callbacks[event.index()].as_ref()?.work.as_ref()
     }
 
-    /// Registers a callback. Returns the old one, to be freed after a grace period, and a ticket for
+    /// Registers a callback. Returns the old one, to be freed after a grace period, and a number for
     /// [`Tools::settle`].
     pub fn register(
         &mut self,
         tool: ToolId,
         event: Event,
-        mut candidate: Candidate,
-    ) -> (Option<Registration>, u64) {
-        let (callback, user_data) = (candidate.callback, candidate.user_data);
-        let entry = Box::into_raw(Box::new(Entry { call: callback as *mut (), data: user_data }));
-        self.last_ticket += 1;
-        let registration = Registration {
-            callback,
-            user_data,
+        prepared: Prepared,
+    ) -> (Option<Place>, u64) {
+        let Prepared { mut candidate, entry, mut place } = prepared;
+        let entry = Box::into_raw(entry);
+        self.last_number += 1;
+        place.work = Some(Registration {
+            callback: candidate.callback,
+            user_data: candidate.user_data,
             destroy: candidate.destroy.take(),
             entry,
-            ticket: self.last_ticket,
-        };
+            number: self.last_number,
+        });
         let (event, index) = (event.index(), tool.index());
         SLOTS.0[event][index].install(&BACKINGS[event][index], entry);
-        (self.tools[index].callbacks[event].replace(registration), self.last_ticket)
+        (self.tools[index].callbacks[event].replace(place), self.last_number)
     }
 
     /// Puts a registration inline, after the grace period of its [`Tools::register`]. Does nothing
     /// if another one has come since.
-    pub fn settle(&mut self, tool: ToolId, event: Event, ticket: u64) {
-        let (event, index) = (event.index(), tool.index());
-        if let Some(registration) = &self.tools[index].callbacks[event]
-            && registration.ticket == ticket
+    pub fn settle(&mut self, tool: ToolId, event: Event, number: u64) {
+        if let Some(registration) = self.registration(tool, event)
+            && registration.number == number
         {
-            SLOTS.0[event][index].settle(Entry {
+            SLOTS.0[event.index()][tool.index()].settle(Entry {
                 call: registration.callback as *mut (),
                 data: registration.user_data,
             });
@@ -297,7 +319,7 @@ impl Tools {
     }
 
     /// Removes a callback. Returns it, to be freed after a grace period.
-    pub fn unregister(&mut self, tool: ToolId, event: Event) -> Option<Registration> {
+    pub fn unregister(&mut self, tool: ToolId, event: Event) -> Option<Place> {
         let (event, index) = (event.index(), tool.index());
         let old = self.tools[index].callbacks[event].take()?;
         SLOTS.0[event][index].remove(&BACKINGS[event][index]);

@@ -62,6 +62,7 @@ impl Guard for Word {
 fn word() -> Word {
     let word = Word::new();
     word.start();
+    word.leave();
     word
 }
 
@@ -382,7 +383,7 @@ fn a_table_changes_within(
         let retired = change(table, &mut changes);
         if let Some(array) = &retired {
             wait(word, how);
-            array.spoil(SPOILT);
+            array.work.spoil(SPOILT);
         }
         reader.join().unwrap();
         drop((retired, changes.clear(table)));

@@ -57,7 +57,7 @@ impl CodeLike {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if a string holds a NUL, or the offsets do not ascend from 0 or
-    /// above.
+    /// above, then [`Error::NoMemory`].
     pub fn new(spec: &CodeSpec<'_>) -> Result<CodeLike> {
         let text = |text: &str| CString::new(text).map_err(|_| Error::InvalidArgument);
         let (name, filename) = (text(spec.name)?, text(spec.filename)?);

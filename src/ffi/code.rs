@@ -156,7 +156,7 @@ pub extern "C" fn rmon_host_note_offset() -> isize {
 /// rmon_set_host(&host);
 /// ```
 ///
-/// Returns RMON_OK or RMON_ERR_INVALID_ARGUMENT (struct_size).
+/// Returns RMON_OK, RMON_ERR_INVALID_ARGUMENT (struct_size) or RMON_ERR_NO_MEMORY.
 ///
 /// # Safety
 /// `host` is NULL or valid for reads of its `struct_size`; its hooks may be called with its user data
@@ -165,15 +165,13 @@ pub extern "C" fn rmon_host_note_offset() -> isize {
 pub unsafe extern "C" fn rmon_set_host(host: *const Host) -> c_int {
     status(|| {
         if host.is_null() {
-            host::set(None);
-            return Ok(());
+            return host::set(None);
         }
         // SAFETY: not NULL; the size is the first field of every version.
         if unsafe { (*host).struct_size } < Host::FIRST_SIZE {
             return Err(Error::InvalidArgument);
         }
         // SAFETY: the caller's promise; the first version is covered.
-        host::set(Some(unsafe { *host }));
-        Ok(())
+        host::set(Some(unsafe { *host }))
     })
 }

@@ -1,6 +1,8 @@
 //! The tool side: ids, event sets, callbacks.
 //!
 //! Every function may be called from any thread and from inside a callback.
+//!
+//! A call that says RMON_ERR_NO_MEMORY has changed nothing. What only removes takes no memory.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 
@@ -30,8 +32,8 @@ pub type OptionalDestroy = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 /// Takes a tool id, 0 to 5, for the tool called `name`.
 ///
 /// `name` is UTF-8, not empty, and copied. It must not be NULL.
-/// Returns RMON_OK, or RMON_ERR_NULL, RMON_ERR_INVALID_TOOL, RMON_ERR_INVALID_NAME or
-/// RMON_ERR_TOOL_IN_USE, checked in this order. (sys.monitoring.use_tool_id)
+/// Returns RMON_OK, or RMON_ERR_NULL, RMON_ERR_INVALID_TOOL, RMON_ERR_INVALID_NAME,
+/// RMON_ERR_TOOL_IN_USE or RMON_ERR_NO_MEMORY, checked in this order. (sys.monitoring.use_tool_id)
 ///
 /// # Safety
 /// `name` is NULL or a string that ends with a NUL.
@@ -190,7 +192,8 @@ pub extern "C" fn rmon_set_local_events(
 /// `destroy(user_data)`, if not NULL, is called exactly once: when no thread can be in the callback or
 /// enter it any more, on a thread that happens to make a control call then, with no lock held; or at
 /// once if this call fails. Fires from inside it are suppressed; it may make control calls.
-/// Returns RMON_OK, RMON_ERR_INVALID_TOOL or RMON_ERR_INVALID_EVENT. The id need not be in use yet.
+/// Returns RMON_OK, RMON_ERR_INVALID_TOOL, RMON_ERR_INVALID_EVENT or RMON_ERR_NO_MEMORY, checked in this
+/// order (never the last to unregister). The id need not be in use yet.
 /// (sys.monitoring.register_callback)
 ///
 /// # Safety

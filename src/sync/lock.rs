@@ -114,6 +114,23 @@ pub fn pause(round: u32) {
     match round {
         0..100 => core::hint::spin_loop(),
         100..200 => std::thread::yield_now(),
-        _ => std::thread::sleep(Duration::from_micros(50)),
+        _ => sleep(),
     }
+}
+
+const NAP: Duration = Duration::from_micros(50);
+
+/// Not libc's function, where pthread_cancel would end the thread: nothing here can be unwound.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn sleep() {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: NAP.subsec_nanos().into() };
+    // SAFETY: the time is valid for reads; how much of it is left is not asked for.
+    unsafe {
+        libc::syscall(libc::SYS_nanosleep, &raw const time, core::ptr::null::<libc::timespec>())
+    };
+}
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+fn sleep() {
+    std::thread::sleep(NAP);
 }

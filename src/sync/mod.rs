@@ -5,6 +5,7 @@
 //! thread writes; all the waiting and all the fences are the writer's.
 //!
 //! - [`fold`]: accesses folded into the instruction that uses them.
+//! - [`job`]: what is to be freed later, in memory that it has had all along.
 //! - [`word`]: a thread's one word, re-entrancy guard and reader mark at once.
 //! - [`slot`]: a (function, user data) pair that readers never see torn.
 //! - [`table`]: (code, location, event) → tools, read without a lock.
@@ -18,6 +19,7 @@
 //! The first three are plain types over [`prim`], so that loom can run them (`--cfg loom`).
 
 pub mod fold;
+pub mod job;
 pub mod prim;
 pub mod published;
 pub mod slot;

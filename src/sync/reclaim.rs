@@ -1,65 +1,52 @@
 //! What runs once no reader can be inside any more; waiting for readers; fork.
 //!
 //! The writer unpublishes something (a callback, a table) and hands over the *jobs* that free it.
-//! [`defer`] makes all readers pass a fence, notes which threads are inside at that moment, and runs
+//! [`defer`] makes all readers pass a fence, marks the threads that are inside at that moment, and runs
 //! the jobs as soon as each of them has been outside: at once in the usual case that nobody is
 //! inside, otherwise in a later call of [`defer`], [`collect`] or [`synchronize`], or when a thread
 //! that was told that it is waited for leaves (it may miss that once), or at a thread's end. Only
 //! [`synchronize`] waits.
+//!
+//! Each hand-over has a *ticket*, a number that ascends. A thread's record says in which visit inside
+//! it was marked last, and the first ticket that waits for that visit: earlier ones do not, since it has
+//! been outside since. So what is ready is known from one walk through the threads, and nothing here
+//! takes memory, which there may be none of.
 //!
 //! Jobs run without any lock, on whichever thread finds them ready, and count as being inside: fires
 //! are suppressed, and [`synchronize`] on another thread waits for them.
 //!
 //! The lock here comes after the registry's; nothing is called while it is held.
 
+use core::ptr::null;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::barrier::barrier;
+use super::job::Jobs;
 use super::lock::{Lock, pause};
 use super::thread::{self, Current, Record};
 
-/// Frees something. Must not panic; if it does, the panic is dropped.
-pub type Job = Box<dyn FnOnce() + Send>;
-
-/// A thread that was inside, and the word it had.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Inside {
-    record: *const Record,
-    word: u64,
+/// What is to be done when the threads that were inside at some moment have left.
+struct Late {
+    ticket: u64,
+    /// The thread that is not waited for.
+    except: *const Record,
+    then: fn(),
 }
 
-struct Batch {
-    waiting: Vec<Inside>,
-    jobs: Vec<Job>,
-}
-
-#[derive(Default)]
 struct Pending {
-    batches: Vec<Batch>,
+    /// By ascending tickets.
+    jobs: Jobs,
+    late: Option<Late>,
+    last_ticket: u64,
     /// How many threads are running jobs that they took.
     running: usize,
 }
 
-// SAFETY: the pointers in `waiting` are compared, and followed only through the list of threads,
-// under the lock that this value lies in.
+// SAFETY: the record is compared, and forgotten before it goes.
 unsafe impl Send for Pending {}
 
-static PENDING: Lock<Pending> = Lock::new(Pending { batches: Vec::new(), running: 0 });
-
-/// Who is inside now. The lock is held.
-fn inside() -> Vec<Inside> {
-    let mut found = Vec::new();
-    thread::for_each(|record, word| found.extend(word.map(|word| Inside { record, word })));
-    found
-}
-
-/// Who is inside now, of whom each has seen, or will see when it is next inside, what was stored before
-/// this call.
-fn inside_after_barrier() -> Vec<Inside> {
-    barrier();
-    let _pending = PENDING.lock();
-    inside()
-}
+static PENDING: Lock<Pending> =
+    Lock::new(Pending { jobs: Jobs::new(), late: None, last_ticket: 0, running: 0 });
 
 /// A visit inside for jobs, from making it to dropping it; none if the thread is inside already.
 struct Visit(Option<Current>);
@@ -86,76 +73,47 @@ impl Drop for Visit {
 }
 
 impl Pending {
-    fn push(&mut self, waiting: Vec<Inside>, jobs: Vec<Job>) {
-        match self.batches.last_mut() {
-            // While one thread sits in a callback, everything waits for the same.
-            Some(last) if last.waiting == waiting => last.jobs.extend(jobs),
-            _ => {
-                let inside = inside();
-                for waiting in waiting.iter().filter(|waiting| inside.contains(waiting)) {
-                    thread::note_awaited(waiting.record);
-                }
-                self.batches.push(Batch { waiting, jobs });
-            }
-        }
+    fn next_ticket(&mut self) -> u64 {
+        self.last_ticket += 1;
+        self.last_ticket
     }
 
-    /// The jobs that wait for nobody any more.
-    fn take_ready(&mut self) -> Vec<Job> {
-        if self.batches.is_empty() {
-            return Vec::new();
-        }
-        let inside = inside();
-        let mut ready = Vec::new();
-        self.batches.retain_mut(|batch| {
-            batch.waiting.retain(|waiting| inside.contains(waiting));
-            if batch.waiting.is_empty() {
-                ready.append(&mut batch.jobs);
-            }
-            !batch.jobs.is_empty()
-        });
-        ready
+    /// What waits for nobody any more.
+    fn take_ready(&mut self) -> (Jobs, Option<fn()>) {
+        let jobs = if self.jobs.is_empty() {
+            Jobs::new()
+        } else {
+            self.jobs.take_below(thread::first_waiting(null()))
+        };
+        let late = self.late.take_if(|late| late.ticket < thread::first_waiting(late.except));
+        (jobs, late.map(|late| late.then))
     }
 }
 
 /// Runs the jobs when no thread can be inside that is inside now. What they free has been
 /// unpublished. The registry's lock is not held.
-pub fn defer(jobs: Vec<Job>) {
-    if jobs.is_empty() {
-        // Nothing new, but somebody may have left who was waited for.
-        collect();
-        return;
+pub fn defer(mut jobs: Jobs) {
+    if !jobs.is_empty() {
+        barrier();
+        let mut pending = PENDING.lock();
+        let ticket = pending.next_ticket();
+        thread::mark(ticket, true, null());
+        jobs.stamp(ticket);
+        pending.jobs.append(jobs);
     }
-    barrier();
-    let mut pending = PENDING.lock();
-    let waiting = inside();
-    pending.push(waiting, jobs);
-    drop(pending);
+    // Even if there is nothing new, somebody may have left who was waited for.
     collect();
 }
 
-/// Other threads that were inside at some moment.
-#[derive(Default)]
-pub struct Others(Vec<Inside>);
-
-// SAFETY: as for `Pending`.
-unsafe impl Send for Others {}
-
-/// The other threads that are inside, of which each has seen, or will see when it is next inside, what
-/// was stored before this call.
-pub fn others_inside() -> Others {
-    let mut others = inside_after_barrier();
-    others.retain(|other| other.record != thread::current().address());
-    Others(others)
-}
-
-/// Runs the job when those threads have been outside; never if there are none. The registry's lock is
-/// not held.
-pub fn after(others: Others, job: Job) {
-    if !others.0.is_empty() {
-        PENDING.lock().push(others.0, vec![job]);
-        collect();
-    }
+/// Has something done when the other threads that are inside now have left; each has seen, or will see
+/// when it is next inside, what was stored before this call. Not at all if there are none. It takes the
+/// place of what was to be done before. [`collect`] must follow, with no lock held.
+pub fn when_others_left(then: fn()) {
+    barrier();
+    let mut pending = PENDING.lock();
+    let (ticket, except) = (pending.next_ticket(), thread::current().address());
+    let any = thread::mark(ticket, true, except);
+    pending.late = any.then_some(Late { ticket, except, then });
 }
 
 /// Runs what is ready. No lock is held.
@@ -164,8 +122,8 @@ pub fn after(others: Others, job: Job) {
 pub fn collect() {
     loop {
         let mut pending = PENDING.lock();
-        let ready = pending.take_ready();
-        if ready.is_empty() {
+        let (ready, late) = pending.take_ready();
+        if ready.is_empty() && late.is_none() {
             return;
         }
         // Go inside while the lock is held: another thread's `synchronize` must see either the jobs
@@ -176,7 +134,10 @@ pub fn collect() {
         drop(pending);
         for job in ready {
             // A panic in a job is a fault of its author's; there is nobody to tell.
-            let _ = catch_unwind(AssertUnwindSafe(job));
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(job)));
+        }
+        if let Some(then) = late {
+            then();
         }
         drop(visit);
         let mut pending = PENDING.lock();
@@ -200,16 +161,18 @@ pub fn synchronize() -> bool {
         collect();
         return false;
     }
-    let mut waiting = inside_after_barrier();
+    barrier();
+    let mut pending = PENDING.lock();
+    let ticket = pending.next_ticket();
+    thread::mark(ticket, false, null());
     let mut round = 0u32;
-    while !waiting.is_empty() {
+    while thread::first_waiting(null()) <= ticket {
+        drop(pending);
         pause(round);
         round = round.saturating_add(1);
-        let pending = PENDING.lock();
-        let inside = inside();
-        waiting.retain(|waiting| inside.contains(waiting));
-        drop(pending);
+        pending = PENDING.lock();
     }
+    drop(pending);
     collect();
     // A thread that was waited for may have taken the jobs itself, and be running them.
     round = 0;
@@ -228,12 +191,14 @@ pub(super) fn end_thread(current: Current) {
     collect();
     let mut pending = PENDING.lock();
     current.unlink();
-    for batch in &mut pending.batches {
-        batch.waiting.retain(|waiting| waiting.record != current.address());
+    if let Some(late) = &mut pending.late
+        && late.except == current.address()
+    {
+        late.except = null(); // another thread may get its place
     }
 }
 
-/// Before fork: takes the lock, so that the child finds the list and the batches whole.
+/// Before fork: takes the lock, so that the child finds the list and the jobs whole.
 pub fn lock_for_fork() {
     PENDING.keep();
 }
@@ -257,8 +222,10 @@ pub unsafe fn keep_only_this_thread() {
     let others_are_outside = |pending: &mut Pending| {
         current.unlink_all_others();
         pending.running = 0; // others run none; this thread's own count saturates
-        for batch in &mut pending.batches {
-            batch.waiting.retain(|waiting| waiting.record == current.address());
+        if let Some(late) = &mut pending.late
+            && late.except != current.address()
+        {
+            late.except = null();
         }
     };
     // SAFETY: the caller's promise.

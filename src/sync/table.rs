@@ -4,7 +4,8 @@
 //! which has one table per event and purpose. Keys are compared whole: a false hit would lose an
 //! event. Entries are only ever added; one that means nothing any more keeps its key with the
 //! default byte, until the table is next rebuilt. A rebuild makes a new array and hands out the old
-//! one, which the caller frees once no reader can be in it.
+//! one as a [`Job`], to be dropped once no reader can be in it. A change takes all the memory that it
+//! needs before it changes anything; what only removes needs none.
 //!
 //! The writer also keeps, per code, a chain through its entries, so that a code's death costs what
 //! the code has, not what the table holds.
@@ -20,6 +21,7 @@ use core::mem::offset_of;
 use std::collections::HashMap;
 
 use super::fold;
+use super::job::Job;
 use super::prim::{
     AtomicPtr, AtomicU8, AtomicU32, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
@@ -60,9 +62,21 @@ macro_rules! entry {
 }
 
 /// What readers search: an entry whose `code` is a mask, then a power of two of entries, at least a
-/// quarter of them without a key. The mask is the last entry's offset from the second.
+/// quarter of them without a key. The mask is the last entry's offset from the second. Made by
+/// `Box::into_raw`, and freed by being dropped.
 #[derive(Debug)]
-pub struct Array(Box<[Entry]>);
+pub struct Array(*mut [Entry]);
+
+// SAFETY: it owns its entries, which are atomics.
+unsafe impl Send for Array {}
+
+impl Drop for Array {
+    fn drop(&mut self) {
+        // SAFETY: from `Box::into_raw` in `new`. Whoever drops an array that was published waits first
+        // until no reader can be in it.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
+}
 
 /// The mask of an array of so many entries.
 const fn mask_of(capacity: usize) -> usize {
@@ -79,26 +93,32 @@ fn start(code: usize, location: i32, mask: usize) -> usize {
 }
 
 impl Array {
-    fn new(capacity: usize, default: u8) -> Option<Array> {
+    fn new(capacity: usize, default: u8) -> Option<Box<Job<Array>>> {
         let mut entries = Vec::new();
         entries.try_reserve_exact(capacity + 1).ok()?;
         entries.push(entry!(mask_of(capacity), default));
         entries.resize_with(capacity + 1, || entry!(NO_CODE, default));
-        Some(Array(entries.into_boxed_slice()))
+        Job::new(Array(Box::into_raw(entries.into_boxed_slice()))).ok()
+    }
+
+    fn entries(&self) -> &[Entry] {
+        // SAFETY: from `Box::into_raw`, and shared by atomics only.
+        unsafe { &*self.0 }
     }
 
     /// Stands for freeing under loom: from here on every key has this byte, for whoever still looks.
     #[cfg(loom)]
     pub fn spoil(&self, byte: u8) {
-        self.0.iter().for_each(|entry| entry.byte.store(byte, Relaxed));
+        self.entries().iter().for_each(|entry| entry.byte.store(byte, Relaxed));
     }
 
     /// The position of a key, or of the entry without one where it would be put.
     fn find(&self, code: usize, location: i32) -> usize {
-        let capacity = self.0.len() - 1;
+        let entries = self.entries();
+        let capacity = entries.len() - 1;
         let mut index = start(code, location, mask_of(capacity)) / STRIDE;
         loop {
-            let entry = &self.0[index + 1];
+            let entry = &entries[index + 1];
             let found =
                 entry.code.load(Relaxed) == code && entry.location.load(Relaxed) == location as u32;
             if found || entry.used.load(Relaxed) == 0 {
@@ -290,9 +310,11 @@ impl<const DEFAULT: u8> Default for Table<DEFAULT> {
 }
 
 /// The writer's half: what it takes to change a [`Table`]. One for one.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Changes {
-    /// The current array's capacity; 0 for the one that is shared by all empty tables.
+    /// The current array; none for the one that is shared by all empty tables.
+    array: Retired,
+    /// Its capacity, or 0.
     capacity: usize,
     /// Entries of the current array that have a key.
     used: usize,
@@ -312,7 +334,11 @@ const UNCHAINED: u32 = u32::MAX - 1;
 pub struct Full;
 
 /// What a change leaves behind: an array to be freed when no reader can be in it.
-pub type Retired = Option<Array>;
+pub type Retired = Option<Box<Job<Array>>>;
+
+fn entries(array: &Retired) -> &[Entry] {
+    array.as_ref().map_or(&[], |array| array.work.entries())
+}
 
 impl Changes {
     /// How many keys have a byte of their own.
@@ -327,27 +353,16 @@ impl Changes {
     }
 
     /// The current array.
-    fn array<'a, const DEFAULT: u8>(&self, table: &'a Table<DEFAULT>) -> &'a [Entry] {
-        let array = table.0.load(Relaxed);
-        if self.capacity == 0 {
-            return &[];
-        }
-        // SAFETY: published by `publish` from an array of this capacity, and replaced by the writer
-        // alone, which holds its lock for as long as this is used.
-        unsafe { core::slice::from_raw_parts(array, self.capacity + 1) }
+    fn array(&self) -> &[Entry] {
+        entries(&self.array)
     }
 
     /// The writer's own look-up: a position in the array, if there is one.
-    fn find<const DEFAULT: u8>(
-        &self,
-        table: &Table<DEFAULT>,
-        code: usize,
-        location: i32,
-    ) -> Option<usize> {
+    fn find(&self, code: usize, location: i32) -> Option<usize> {
         if self.capacity == 0 {
             return None;
         }
-        let array = self.array(table);
+        let array = self.array();
         let mut index = start(code, location, mask_of(self.capacity)) / STRIDE;
         loop {
             let entry = &array[index + 1];
@@ -361,7 +376,7 @@ impl Changes {
         }
     }
 
-    /// Sets the byte of a key. Returns what is left behind.
+    /// Sets the byte of a key. Returns what is left behind; if there is no memory, nothing is changed.
     pub fn set<const DEFAULT: u8>(
         &mut self,
         table: &Table<DEFAULT>,
@@ -369,8 +384,9 @@ impl Changes {
         location: i32,
         byte: u8,
     ) -> Result<Retired, Full> {
-        if let Some(position) = self.find(table, code, location) {
-            let entry = &self.array(table)[position].byte;
+        if let Some(position) = self.find(code, location) {
+            self.make_room_for(position)?;
+            let entry = &self.array()[position].byte;
             let old = entry.load(Relaxed);
             entry.store(byte, Relaxed);
             self.live = self.live + usize::from(byte != DEFAULT) - usize::from(old != DEFAULT);
@@ -386,7 +402,8 @@ impl Changes {
         if (self.used + 1) * 4 > self.capacity * 3 {
             return self.rebuild(table, Some((code, location, byte)));
         }
-        let array = self.array(table);
+        self.heads.try_reserve(1).map_err(|_| Full)?;
+        let array = self.array();
         let mut index = start(code, location, mask_of(self.capacity)) / STRIDE;
         while array[index + 1].used.load(Relaxed) != 0 {
             index = (index + 1) & (self.capacity - 1);
@@ -401,6 +418,14 @@ impl Changes {
         self.live += 1;
         self.chain(code, index + 1);
         Ok(None)
+    }
+
+    /// Takes what [`Changes::chain`] will need for an entry that has a key.
+    fn make_room_for(&mut self, position: usize) -> Result<(), Full> {
+        if self.next[position] == UNCHAINED {
+            self.heads.try_reserve(1).map_err(|_| Full)?;
+        }
+        Ok(())
     }
 
     /// Puts an entry into its code's chain, unless it is there.
@@ -418,7 +443,7 @@ impl Changes {
         mut dropped: impl FnMut(u8),
     ) -> Retired {
         let mut position = self.heads.remove(&code)?;
-        let array = self.array(table);
+        let array = entries(&self.array);
         while position != END {
             let byte = &array[position as usize].byte;
             let old = byte.load(Relaxed);
@@ -438,7 +463,7 @@ impl Changes {
         table: &Table<DEFAULT>,
         change: impl Fn(u8) -> u8,
     ) -> Retired {
-        for entry in self.array(table).iter().skip(1) {
+        for entry in entries(&self.array).iter().skip(1) {
             let old = entry.byte.load(Relaxed);
             if old != DEFAULT {
                 let new = change(old);
@@ -484,13 +509,13 @@ impl Changes {
         next.resize(capacity + 1, UNCHAINED);
         let mut heads = HashMap::new();
         heads.try_reserve(self.heads.len() + 1).map_err(|_| Full)?;
-        let old = self.array(table).iter().skip(1).map(|entry| {
+        let old = self.array().iter().skip(1).map(|entry| {
             let code = entry.code.load(Relaxed);
             (code, entry.location.load(Relaxed) as i32, entry.byte.load(Relaxed))
         });
         for (code, location, byte) in old.chain(key).filter(|(.., byte)| *byte != DEFAULT) {
-            let position = array.find(code, location);
-            let entry = &array.0[position];
+            let position = array.work.find(code, location);
+            let entry = &array.work.entries()[position];
             // Relaxed: the whole array is published below.
             entry.code.store(code, Relaxed);
             entry.location.store(location as u32, Relaxed);
@@ -505,25 +530,14 @@ impl Changes {
     }
 
     /// Makes an array the current one, or none. The old one is what is left behind.
-    fn publish<const DEFAULT: u8>(
-        &mut self,
-        table: &Table<DEFAULT>,
-        array: Option<Array>,
-    ) -> Retired {
-        let new = match array {
-            Some(array) => Box::into_raw(array.0).cast::<Entry>(),
+    fn publish<const DEFAULT: u8>(&mut self, table: &Table<DEFAULT>, array: Retired) -> Retired {
+        let new = match &array {
+            Some(array) => array.work.0.cast::<Entry>(),
             None => Table::<DEFAULT>::nothing(),
         };
-        let old = table.0.load(Relaxed);
         // Release: pairs with the Acquire in `get`, so the array's entries are seen.
         table.0.store(new, Release);
-        let capacity = core::mem::take(self).capacity;
-        (capacity != 0).then(|| {
-            let entries = core::ptr::slice_from_raw_parts_mut(old, capacity + 1);
-            // SAFETY: `old` came from `Box::into_raw` here, with this capacity, and new readers do
-            // not reach it; the caller keeps the box until the others have left.
-            Array(unsafe { Box::from_raw(entries) })
-        })
+        core::mem::replace(self, Changes { array, ..Changes::default() }).array
     }
 }
 
@@ -615,7 +629,7 @@ mod tests {
                         changes.set(&table, code, location as i32 * 2, 1).unwrap();
                     }
                 }
-                let array = changes.array(&table);
+                let array = changes.array();
                 let mask = mask_of(changes.capacity);
                 let total: usize = array
                     .iter()

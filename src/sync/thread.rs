@@ -67,6 +67,10 @@ pub struct Record {
     calls: [Cell<(u64, Call)>; CALLS],
     /// The host's word.
     note: Cell<*mut c_void>,
+    /// The writer's; see [`mark`]. The word of the last visit inside that was waited for.
+    mark: Cell<u64>,
+    /// The writer's: the first ticket that waits for that visit.
+    since: Cell<u64>,
 }
 
 /// What happened to the registry while this thread was inside, as bits: bit 7, this thread changed
@@ -275,6 +279,8 @@ mod place {
                 fenced: Word::new(),
                 calls: [const { Cell::new((0, NO_CALL)) }; super::CALLS],
                 note: Cell::new(null_mut()),
+                mark: Cell::new(0),
+                since: Cell::new(0),
             }
         };
     }
@@ -459,7 +465,9 @@ impl Current {
         if !watch_exit(1) {
             return false;
         }
-        word.start();
+        if !word.start() {
+            return word.is_idle();
+        }
         let this = place::record(self.0).cast_mut();
         let mut head = HEAD.load(Relaxed);
         loop {
@@ -473,6 +481,7 @@ impl Current {
         // SeqCst: either a writer that unpublished something and then fenced sees this record on the
         // list, or this thread sees what the writer unpublished.
         fence(SeqCst);
+        word.leave();
         true
     }
 
@@ -551,7 +560,7 @@ impl Current {
     /// In a forked child: the list is this thread's record alone, or empty.
     pub(super) fn unlink_all_others(self) {
         let mut listed = false;
-        for_each(|record, _| listed |= core::ptr::eq(record, self.address()));
+        for_each(|record| listed |= core::ptr::eq(record, self.address()));
         self.record().next.store(null_mut(), Relaxed);
         HEAD.store(if listed { self.address().cast_mut() } else { null_mut() }, Relaxed);
     }
@@ -564,24 +573,55 @@ impl Current {
 
 static HEAD: AtomicPtr<Record> = AtomicPtr::new(null_mut());
 
-/// Visits every listed record and its word's [`Word::get`]. The caller holds the lock of
-/// [`super::reclaim`].
-pub(super) fn for_each(mut visit: impl FnMut(*const Record, Option<u64>)) {
+/// Visits every listed record. The caller holds the lock of [`super::reclaim`].
+fn for_each(mut visit: impl FnMut(&Record)) {
     // Acquire: pairs with the Release in `register`.
     let mut at = HEAD.load(Acquire);
     while !at.is_null() {
         // SAFETY: records on the list are live until they are unlinked, which needs the lock.
         let record = unsafe { &*at };
-        visit(at, record.word.get().or_else(|| record.fenced.get()));
+        visit(record);
         at = record.next.load(Relaxed);
     }
 }
 
-/// Tells a thread on the list that somebody waits for it to leave. The caller holds the lock of
-/// [`super::reclaim`].
-pub(super) fn note_awaited(record: *const Record) {
-    // SAFETY: records on the list are live until they are unlinked, which needs the lock.
-    unsafe { &*record }.changed.fetch_or(AWAITED, Relaxed);
+impl Record {
+    /// See [`Word::get`].
+    fn visit(&self) -> Option<u64> {
+        self.word.get().or_else(|| self.fenced.get())
+    }
+}
+
+/// Has a ticket wait for every thread that is inside now; what was waited for before is waited for
+/// still. If `tell`, the threads are told, so that who leaves looks for what has become ready. Whether
+/// there is any but `except`. The caller holds the lock of [`super::reclaim`], and tickets ascend.
+pub(super) fn mark(ticket: u64, tell: bool, except: *const Record) -> bool {
+    let mut any = false;
+    for_each(|record| {
+        let Some(visit) = record.visit() else { return };
+        if record.mark.get() != visit {
+            // Another visit than that of earlier tickets, which therefore do not wait for it.
+            record.mark.set(visit);
+            record.since.set(ticket);
+        }
+        if tell {
+            record.changed.fetch_or(AWAITED, Relaxed);
+        }
+        any |= !core::ptr::eq(record, except);
+    });
+    any
+}
+
+/// The first ticket that waits for a thread other than `except`: that thread is still where it was when
+/// it was marked. `u64::MAX` if there is none. The caller holds the lock of [`super::reclaim`].
+pub(super) fn first_waiting(except: *const Record) -> u64 {
+    let mut first = u64::MAX;
+    for_each(|record| {
+        if record.visit() == Some(record.mark.get()) && !core::ptr::eq(record, except) {
+            first = first.min(record.since.get());
+        }
+    });
+    first
 }
 
 /// The thread-specific key, plus one; 0 before [`start`], and if there was none to be had.

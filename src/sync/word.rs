@@ -21,8 +21,8 @@ use super::prim::{
     compiler_fence,
 };
 
-/// The value that a thread registers with.
-const IDLE: u64 = 1;
+/// The value of a thread that is about to be known.
+const STARTING: u64 = 2;
 /// The value of a thread whose record is gone for good: for ever inside, and on no list.
 const OVER: u64 = u64::MAX - 1;
 
@@ -62,9 +62,10 @@ impl Word {
         word != 0 && word & 1 == 0
     }
 
-    /// Makes the thread known.
-    pub fn start(&self) {
-        self.0.store(IDLE, Relaxed);
+    /// Makes the thread known: inside, until it leaves. False if it is, which a signal handler that
+    /// fires may have done in between.
+    pub fn start(&self) -> bool {
+        self.0.compare_exchange(0, STARTING, Relaxed, Relaxed).is_ok()
     }
 
     /// The thread ends: it counts as inside from now on, so that it does nothing any more.
