@@ -638,8 +638,9 @@ static void the_first_call_of_a_process(void)
                 status = calls[i].call();
                 failed();
                 CHECK(status == RMON_OK || status == RMON_ERR_NO_MEMORY || status == RMON_ERR_TOOL_NOT_IN_USE);
-                calling = &calls[i];
-                each_allocation_fails(from_outside, 0, 0);
+                tools_listen();
+                look(&now);
+                CHECK_EQ(now.heard[1][1], 2);
                 _exit(check_failures != 0);
             }
             CHECK(child > 0);

@@ -314,16 +314,29 @@ pub unsafe fn reset_after_fork() {
     unsafe { CONTROL.change_and_reset(|_| ()) };
 }
 
+/// What the lock protects, made when it is first asked for: apart, since that takes much stack.
+fn made(control: &mut Option<Control>) -> &mut Control {
+    #[cold]
+    #[inline(never)]
+    fn make(control: &mut Option<Control>) -> &mut Control {
+        control.insert(Control::default())
+    }
+    match control {
+        Some(control) => control,
+        none => make(none),
+    }
+}
+
 /// Does something under the lock that leaves nothing to be freed.
 fn locked<R>(body: impl FnOnce(&mut Control) -> R) -> R {
-    body(CONTROL.lock().get_or_insert_default())
+    body(made(&mut CONTROL.lock()))
 }
 
 /// Changes something under the lock, then lets go of what became free. Who needs memory for a change
 /// takes it before the lock, or before the first change: a call that fails has changed nothing.
 fn write<R>(body: impl FnOnce(&mut Control) -> Result<R>) -> Result<R> {
     let mut guard = CONTROL.lock();
-    let control = guard.get_or_insert_default();
+    let control = made(&mut guard);
     if !control.started {
         control.started = sync::start();
         if !control.started {
