@@ -652,13 +652,16 @@ typedef struct rmon_event {
  * Numbers above RMON_DISABLE count as RMON_CONTINUE.
  *
  * It may call anything of rmon, removing itself included; only rmon_synchronize then does not wait.
- * Events that it fires itself are suppressed. It must not unwind or longjmp past its caller.
+ * Events that it fires itself are suppressed. It must return: not unwind or longjmp past its caller, nor
+ * end its thread (pthread_exit, or pthread_cancel heeded inside it). Where it does end its thread, the
+ * other tools are not told of the event, and the thread fires nothing more and counts as inside until
+ * its end, when it is waited for no longer.
  */
 typedef int (*rmon_callback)(void *user_data, const struct rmon_event *event);
 
 /**
  * Frees a callback's user data. Called exactly once, when no thread can be in the callback or enter
- * it.
+ * it. It must return: ending its thread (pthread_exit, pthread_cancel) ends the process.
  */
 typedef void (*rmon_destroy)(void *user_data);
 
@@ -1675,7 +1678,9 @@ static inline int rmon_exit_scope(void)
  * `state` is the event's state in the array of the scope; it is taken as given. If its `active` is 0
  * that is all: one load, one test, one branch not taken. `code` is the code's identity and may be
  * NULL; other pointers may be NULL too and are passed on as they are, and not kept. Any thread may
- * fire. From inside a callback nothing is delivered.
+ * fire. From inside a callback nothing is delivered. Nothing else of the library is async-signal-safe,
+ * and a signal handler may fire only while no thread makes control calls: after one, a fire may take a
+ * lock, which the interrupted thread may hold.
  *
  * Tools are called by descending id. The first callback that returns a negative number ends the fire,
  * which returns that number. Otherwise a fire returns RMON_OK, or RMON_ERR_INVALID_OFFSET, or

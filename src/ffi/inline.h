@@ -475,7 +475,9 @@ static inline int rmon_exit_scope(void)
  * `state` is the event's state in the array of the scope; it is taken as given. If its `active` is 0
  * that is all: one load, one test, one branch not taken. `code` is the code's identity and may be
  * NULL; other pointers may be NULL too and are passed on as they are, and not kept. Any thread may
- * fire. From inside a callback nothing is delivered.
+ * fire. From inside a callback nothing is delivered. Nothing else of the library is async-signal-safe,
+ * and a signal handler may fire only while no thread makes control calls: after one, a fire may take a
+ * lock, which the interrupted thread may hold.
  *
  * Tools are called by descending id. The first callback that returns a negative number ends the fire,
  * which returns that number. Otherwise a fire returns RMON_OK, or RMON_ERR_INVALID_OFFSET, or

@@ -21,12 +21,15 @@ use crate::tool::{Candidate, FiredEvent, ToolId};
 /// Numbers above RMON_DISABLE count as RMON_CONTINUE.
 ///
 /// It may call anything of rmon, removing itself included; only rmon_synchronize then does not wait.
-/// Events that it fires itself are suppressed. It must not unwind or longjmp past its caller.
+/// Events that it fires itself are suppressed. It must return: not unwind or longjmp past its caller, nor
+/// end its thread (pthread_exit, or pthread_cancel heeded inside it). Where it does end its thread, the
+/// other tools are not told of the event, and the thread fires nothing more and counts as inside until
+/// its end, when it is waited for no longer.
 pub type OptionalCallback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, event: *const FiredEvent) -> c_int>;
 
 /// Frees a callback's user data. Called exactly once, when no thread can be in the callback or enter
-/// it.
+/// it. It must return: ending its thread (pthread_exit, pthread_cancel) ends the process.
 pub type OptionalDestroy = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 /// Takes a tool id, 0 to 5, for the tool called `name`.

@@ -46,6 +46,8 @@ static int put_wrappers(Interpreter *self)
             continue;
         found = PyObject_GetAttrString(monitoring, function_names[i]);
         if (found == NULL) { /* somebody has taken it away, who must know why */
+            if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+                return -1;
             PyErr_Clear();
             continue;
         }
@@ -100,15 +102,16 @@ static void adopt_callable(Interpreter *self, int tool, int event, PyObject *cal
  * exception. */
 static int adopt_callables(Interpreter *self, int tool)
 {
-    PyObject *found[EVENTS] = {NULL};
+    PyObject *found[EVENTS] = {NULL}, *raised;
     int event, status = 0;
-    for (event = 0; event < EVENTS; event++) {
+    for (event = 0; event < EVENTS && status == 0; event++) {
         if (!(events_native() & 1u << event_to_python(event)) || (event == RMON_EVENT_BRANCH && !BRANCH_IS_APART))
             continue;
         found[event] = interpreter_register_native(self, tool, event, Py_None);
         if (found[event] == NULL)
             status = -1;
     }
+    raised = rmon_python_take_raised();
     /* The same for both directions is what registering for BRANCH leaves. */
     if (!BRANCH_IS_APART && found[RMON_EVENT_BRANCH_LEFT] != NULL && found[RMON_EVENT_BRANCH_LEFT] != Py_None
         && found[RMON_EVENT_BRANCH_LEFT] == found[RMON_EVENT_BRANCH_RIGHT]) {
@@ -121,13 +124,18 @@ static int adopt_callables(Interpreter *self, int tool)
             continue;
         if (found[event] != Py_None) {
             PyObject *none = interpreter_register_native(self, tool, event, found[event]);
-            if (none == NULL)
+            if (none == NULL) { /* there was no memory, or an audit hook objects; once more, lest it be lost */
+                Py_XSETREF(raised, rmon_python_take_raised());
                 status = -1;
+                none = interpreter_register_native(self, tool, event, found[event]);
+                PyErr_Clear();
+            }
             Py_XDECREF(none);
         }
         adopt_callable(self, tool, event, found[event]);
         Py_DECREF(found[event]);
     }
+    rmon_python_put_raised(raised);
     return status;
 }
 
@@ -233,8 +241,13 @@ static int uninstall(Interpreter *self)
 static int install(Interpreter *self, bool debugger)
 {
     int tool;
-    if (self->installed == 0 && put_wrappers(self) < 0)
+    if (self->installed == 0 && put_wrappers(self) < 0) {
+        PyObject *raised = rmon_python_take_raised();
+        (void)take_wrappers_away(self);
+        PyErr_Clear();
+        rmon_python_put_raised(raised);
         return -1;
+    }
     self->installed++;
     self->debuggers = self->debuggers << 1 | debugger;
     for (tool = 0; self->installed == 1 && tool < TOOLS; tool++) {

@@ -910,12 +910,26 @@ void start(int wanted);
 void finish(void);
 void fire_once(void);
 
+static long heard;
+
+static int hear(void *user_data, const rmon_event *event)
+{
+    (void)user_data;
+    (void)event;
+    __atomic_add_fetch(&heard, 1, __ATOMIC_RELAXED);
+    return RMON_CONTINUE;
+}
+
 /* Starts Python, runs a script, and ends Python, as often as asked for; threads that Python does not know fire all the
- * time. */
+ * time. A native tool is there before Python, and stays. */
 int main(int argc, char **argv)
 {
     int round, rounds = atoi(argv[2]);
     (void)argc;
+    if (rmon_use_tool_id(1, "native") != RMON_OK
+        || rmon_register_callback(1, RMON_EVENT_LINE, hear, NULL, NULL) != RMON_OK
+        || rmon_set_events(1, RMON_EVENT_SET(RMON_EVENT_LINE)) != RMON_OK)
+        return 3;
     start(4);
     for (round = 0; round < rounds; round++) {
         PyThreadState *saved;
@@ -929,7 +943,12 @@ int main(int argc, char **argv)
             return 1;
         if (Py_FinalizeEx() != 0)
             return 2;
+        if (rmon_get_tool(1, NULL, 0) != 6 || rmon_get_tool(3, NULL, 0) != 0)
+            return 4; /* the native tool is in use, and Python's is not */
+        __atomic_store_n(&heard, 0, __ATOMIC_RELAXED);
         fire_once();
+        if (__atomic_load_n(&heard, __ATOMIC_RELAXED) == 0)
+            return 5;
         usleep(5000);
     }
     finish();
