@@ -140,7 +140,7 @@ unsafe fn fill(states: *mut State, event_types: &[u8], fresh: registry::Fresh) {
     // Four at a time, since a loop costs as much as what it does; the last four overlap those before.
     if let Some(rest) = middle.last_chunk::<4>() {
         let mut at = 0;
-        while let Some(four) = middle[at..].first_chunk::<4>() {
+        while let Some(four) = middle.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
             enter_four(at, four);
             at += 4;
         }

@@ -6,13 +6,19 @@ use std::process::Command;
 /// The shared library as a plain `cargo build --release` makes it; in a target directory of its own
 /// below the usual one, so that no other build's features or flags matter.
 pub fn release_library() -> PathBuf {
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("release-library");
+    library("release-library", &[])
+}
+
+/// The same with other settings of cargo's, in a target directory of this name.
+pub fn library(name: &str, settings: &[(&str, &str)]) -> PathBuf {
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let status = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--release", "--lib", "--no-default-features"])
         .arg("--target-dir")
         .arg(&target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_remove("RUSTFLAGS")
+        .envs(settings.iter().copied())
         .status()
         .expect("cargo can be run");
     assert!(status.success(), "the library does not build");
