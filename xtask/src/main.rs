@@ -20,9 +20,11 @@ mod parallel;
 mod pypi;
 mod pytests;
 mod pythons;
+mod rust_api;
 mod rust_extension;
 mod sh;
 mod steps;
+mod supply;
 mod test;
 mod valgrind;
 
@@ -64,6 +66,11 @@ enum Command {
     /// What is gone or has changed is a failure, what has been added is not. --bless makes the ABI the
     /// one that is checked in.
     Abi(abi::Args),
+    /// Compares the public API of the crates with the one that is checked in, as rustdoc shows it
+    ///
+    /// What is gone or has changed is a failure, what has been added is not. --bless makes the API the
+    /// one that is checked in.
+    RustApi(rust_api::Args),
     /// Changes the library in one place at a time and sees whether a test notices
     ///
     /// The model, programs of c-tests/ and the unit tests are asked. A mutant that survives must be
@@ -90,6 +97,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Bless(args) => bless::run(args).map(done),
         Command::Abi(args) => abi::run(args).map(done),
+        Command::RustApi(args) => rust_api::run(args).map(done),
         Command::Mutants(args) => mutants::run(args),
         Command::Install(args) => install::run(args).map(done),
         Command::Pythons(args) => pythons::run(args).map(done),

@@ -115,7 +115,7 @@ fn old_rust() -> Result<Verdict> {
 }
 
 /// A rustc of this version: one on the PATH, or one of rustup's.
-fn find_rustc(version: &str) -> Option<PathBuf> {
+pub fn find_rustc(version: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|dir| dir.join("rustc"));
     let rustup = Cmd::new("rustup").args(["which", "rustc", "--toolchain", version]).read();

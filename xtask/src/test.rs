@@ -11,7 +11,7 @@ use crate::sh::{self, root, target_dir};
 use crate::steps::{Steps, passed, passed_with};
 use crate::{
     abi, bless, c_tests, cargo_c, crates, examples, exports, headers, install, installed, package,
-    pytests, rust_extension, valgrind,
+    pytests, rust_api, rust_extension, supply, valgrind,
 };
 
 /// Options of `cargo xtask test`.
@@ -105,6 +105,14 @@ fn loom() -> Result<crate::steps::Verdict> {
     passed()
 }
 
+/// What the crates are made of, and what they promise.
+fn supply_chain(steps: &mut Steps) {
+    steps.run("dependencies", supply::dependencies);
+    steps.run("cargo deny", supply::deny);
+    steps.run("rmon: as old a Rust as it says", supply::old_rust);
+    steps.run("public API of the crates", rust_api::check);
+}
+
 /// librmon as its users get it; None if it does not build.
 fn build(steps: &mut Steps) -> Option<Library> {
     let mut built = None;
@@ -142,6 +150,7 @@ fn with_library(
     steps.run("cargo-c: settings", cargo_c::settings);
     steps.run("cargo-c: cinstall", || cargo_c::cinstall(library));
     steps.run("cargo package", crates::check);
+    supply_chain(steps);
     pytests::all(steps, library, pythons, false)?;
     package::all(steps, pythons);
     rust_extension::all(steps, pythons);
