@@ -8,20 +8,37 @@
 //!
 //! Each property has twins in which one ordering, fence or wait is left out, and which must fail: they
 //! show that the model can see the fault. Where what is left out is inside the library, the twin is
-//! made with a copy, a few lines long. So is all of the second half, where loom cannot run what it is
-//! about: the atomics of `registry` and `thread` lie in statics, those of `scope` and `state` in the
-//! emitter's memory. These copies must be kept in step by hand.
+//! made with a copy, a few lines long.
+//!
+//! | property | run | twins: what is left out |
+//! | --- | --- | --- |
+//! | user data is destroyed after its last use | `Word`, `Slot` | waiting, either fence, what entering or leaving releases |
+//! | a pair is never torn, an entry not used after it was freed | `Slot`, `Word` | the order of waiting, freeing and settling; the function's release |
+//! | a key is found while its table grows or another code dies; none is found that is not there | `Table`, `Word` | waiting, the barrier, the code's release |
+//! | a published value is seen whole | `Published` | the release |
+//! | a slot is in the end as its switch was set last | `Switch` | looking again, either fence |
+//! | no thread is lost on the list, each is seen whole | `List` | the compare-exchanges, the release |
+//! | a thread that is not on the list sees what was removed | `List`, a copied word | the fence after pushing |
+//! | a scope that is current has the newest states | copies | the order of publishing and of reading, the release |
+//! | the same if threads share it: one more version is published | copies, `Word` | that version, waiting before it, being inside while filling |
+//! | what was removed is destroyed once, before `synchronize` returns, or when who was inside leaves | copies, `Word` | waiting, counting who runs jobs, counting under the lock, `synchronize`'s and the leaver's look for what is ready |
+//!
+//! Copies are there where loom cannot run what a model is about: the atomics of `registry`, `thread`
+//! and `reclaim` lie in statics, those of `scope` and `state` in the emitter's memory. They must be kept
+//! in step by hand. Fork cannot be modelled (c-tests/fork.c).
 #![cfg(loom)]
 
 use core::ffi::c_void;
 use core::ptr::{null_mut, without_provenance_mut};
 
 use loom::cell::UnsafeCell;
-use loom::sync::Arc;
 use loom::sync::atomic::Ordering::{self, Acquire, Relaxed, Release, SeqCst};
-use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, fence};
+use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, fence};
+use loom::sync::{Arc, Mutex};
 use loom::thread;
 
+use rmon::sync::follow::Switch;
+use rmon::sync::list::{Link, List};
 use rmon::sync::published::Published;
 use rmon::sync::slot::{Backing, Entry, Slot};
 use rmon::sync::table::{Changes, Retired, Table};
@@ -584,6 +601,279 @@ fn a_value_is_not_seen_whole_if_it_is_not_released() {
     );
 }
 
+// --- a switch that others are set by (attach) ---
+
+/// How something is set by a switch: [`Switch`], or a copy.
+trait Follow: Send + Sync + 'static {
+    fn set(&self, on: bool);
+    fn follow(&self, set: impl FnMut(bool));
+}
+
+impl Follow for Switch {
+    fn set(&self, on: bool) {
+        Switch::set(self, on);
+    }
+
+    fn follow(&self, set: impl FnMut(bool)) {
+        Switch::follow(self, set);
+    }
+}
+
+/// A copy of [`Switch`] from which something is left out.
+struct CopiedSwitch {
+    on: AtomicBool,
+    again: bool,
+    /// Between setting and whatever follows.
+    sets_with_fence: bool,
+    fence: bool,
+}
+
+fn copied_switch(again: bool, sets_with_fence: bool, fence: bool) -> CopiedSwitch {
+    CopiedSwitch { on: AtomicBool::new(true), again, sets_with_fence, fence }
+}
+
+impl Follow for CopiedSwitch {
+    fn set(&self, on: bool) {
+        self.on.store(on, SeqCst);
+        if self.sets_with_fence {
+            fence(SeqCst);
+        }
+    }
+
+    fn follow(&self, mut set: impl FnMut(bool)) {
+        loop {
+            let on = self.on.load(SeqCst);
+            set(on);
+            if self.fence {
+                fence(SeqCst);
+            }
+            if !self.again || self.on.load(SeqCst) == on {
+                return;
+            }
+        }
+    }
+}
+
+/// Emitters are put to sleep and woken again, while another thread hands its slot over. A slot has two
+/// words, which are stored in the order of `attach`.
+fn a_slot_is_handed_over<F: Follow>(switch: fn() -> F) {
+    explore(3, move || {
+        let shared = Arc::new((switch(), AtomicBool::new(false), AtomicBool::new(false)));
+        let follow = |(switch, table, version): &(F, AtomicBool, AtomicBool)| {
+            switch.follow(|on| {
+                let (first, then) = if on { (table, version) } else { (version, table) };
+                first.store(on, Release);
+                then.store(on, Release);
+            });
+        };
+        let emitter = {
+            let shared = shared.clone();
+            thread::spawn(move || follow(&shared))
+        };
+        shared.0.set(false);
+        follow(&shared);
+        shared.0.set(true);
+        follow(&shared);
+        emitter.join().unwrap();
+        assert!(shared.1.load(Acquire), "a slot is not as its switch");
+        assert!(shared.2.load(Acquire), "a slot is not as its switch");
+    });
+}
+
+#[test]
+fn a_slot_is_as_its_switch() {
+    a_slot_is_handed_over(Switch::on);
+    a_slot_is_handed_over(|| copied_switch(true, true, true));
+}
+
+#[test]
+#[should_panic = "a slot is not as its switch"]
+fn a_slot_stays_asleep_if_nobody_looks_again() {
+    a_slot_is_handed_over(|| copied_switch(false, true, true));
+}
+
+#[test]
+#[should_panic = "a slot is not as its switch"]
+fn a_slot_stays_asleep_without_the_fence() {
+    a_slot_is_handed_over(|| copied_switch(true, true, false));
+}
+
+#[test]
+#[should_panic = "a slot is not as its switch"]
+fn a_slot_stays_asleep_if_setting_has_no_fence() {
+    a_slot_is_handed_over(|| copied_switch(true, false, true));
+}
+
+// --- the list of threads ---
+
+/// A record: what its owner writes before it is pushed, and whether it is still there.
+struct Node {
+    next: AtomicPtr<Node>,
+    written: UnsafeCell<u32>,
+}
+
+// SAFETY: loom watches the cell.
+unsafe impl Send for Node {}
+// SAFETY: as above.
+unsafe impl Sync for Node {}
+
+impl Link for Node {
+    fn next(&self) -> &AtomicPtr<Node> {
+        &self.next
+    }
+}
+
+fn node() -> Node {
+    Node { next: AtomicPtr::new(null_mut()), written: UnsafeCell::new(0) }
+}
+
+/// [`List`], or a copy.
+trait Nodes: Send + Sync + 'static {
+    fn push(&self, node: &Node);
+    fn unlink(&self, node: &Node);
+    fn visit(&self, visit: impl FnMut(&Node));
+}
+
+// SAFETY (of the blocks below): nodes live as long as the model, are pushed once, and taken off and
+// walked by one thread, as under the lock.
+impl Nodes for List<Node> {
+    fn push(&self, node: &Node) {
+        // SAFETY: see above.
+        unsafe { List::push(self, node) };
+    }
+
+    fn unlink(&self, node: &Node) {
+        // SAFETY: see above.
+        unsafe { List::unlink(self, node) };
+    }
+
+    fn visit(&self, visit: impl FnMut(&Node)) {
+        // SAFETY: see above.
+        unsafe { List::visit(self, visit) };
+    }
+}
+
+/// A copy of [`List`] from which something is left out.
+struct CopiedList {
+    head: AtomicPtr<Node>,
+    /// Pushing is a load and a store.
+    stores: bool,
+    /// What pushing and taking off do to the head.
+    order: Ordering,
+    /// Taking off the first one is a store.
+    unlinks_by_store: bool,
+}
+
+fn copied_list(stores: bool, order: Ordering, unlinks_by_store: bool) -> CopiedList {
+    CopiedList { head: AtomicPtr::new(null_mut()), stores, order, unlinks_by_store }
+}
+
+impl Nodes for CopiedList {
+    fn push(&self, node: &Node) {
+        let this = core::ptr::from_ref(node).cast_mut();
+        let mut head = self.head.load(Relaxed);
+        loop {
+            node.next.store(head, Relaxed);
+            if self.stores {
+                self.head.store(this, self.order);
+                return;
+            }
+            match self.head.compare_exchange_weak(head, this, self.order, Relaxed) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    fn unlink(&self, node: &Node) {
+        let this = core::ptr::from_ref(node).cast_mut();
+        let next = node.next.load(Relaxed);
+        if self.unlinks_by_store && self.head.load(Relaxed) == this {
+            self.head.store(next, self.order);
+        } else if self.head.compare_exchange(this, next, self.order, Relaxed).is_err() {
+            let mut at = self.head.load(Acquire);
+            let before = loop {
+                // SAFETY: NULL, or a node of the model.
+                let node = unsafe { at.as_ref() }.expect("a thread is lost");
+                at = node.next.load(Relaxed);
+                if at == this {
+                    break node;
+                }
+            };
+            before.next.store(next, Relaxed);
+        }
+    }
+
+    fn visit(&self, mut visit: impl FnMut(&Node)) {
+        let mut at = self.head.load(Acquire);
+        // SAFETY: NULL, or a node of the model.
+        while let Some(node) = unsafe { at.as_ref() } {
+            visit(node);
+            at = node.next.load(Relaxed);
+        }
+    }
+}
+
+/// Two threads come, while the writer walks and a third ends.
+fn threads_come_and_go<L: Nodes>(list: fn() -> L) {
+    explore(3, move || {
+        let shared = Arc::new((list(), [node(), node(), node()]));
+        let (list, nodes) = &*shared;
+        list.push(&nodes[2]);
+        let threads = [0, 1].map(|index| {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let (list, nodes) = &*shared;
+                nodes[index].written.with_mut(|written| {
+                    // SAFETY: loom complains before this if anybody could be reading it.
+                    unsafe { *written = 1 };
+                });
+                list.push(&nodes[index]);
+            })
+        });
+        let walk = || {
+            let mut found = [false; 3];
+            list.visit(|node| {
+                let index = nodes.iter().position(|known| core::ptr::eq(known, node));
+                found[index.expect("one of ours")] = true;
+                node.written.with(|_| ());
+            });
+            found
+        };
+        assert!(walk()[2], "a thread is lost");
+        list.unlink(&nodes[2]);
+        assert!(!walk()[2], "a thread that ended is found");
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(walk(), [true, true, false], "a thread is lost");
+    });
+}
+
+#[test]
+fn no_thread_is_lost_and_each_is_seen_whole() {
+    threads_come_and_go(List::new);
+    threads_come_and_go(|| copied_list(false, Release, false));
+}
+
+#[test]
+#[should_panic]
+fn a_thread_is_not_seen_whole_if_it_is_not_released() {
+    threads_come_and_go(|| copied_list(false, Relaxed, false));
+}
+
+#[test]
+#[should_panic = "a thread is lost"]
+fn a_thread_is_lost_if_pushing_only_stores() {
+    threads_come_and_go(|| copied_list(true, Release, false));
+}
+
+#[test]
+#[should_panic = "a thread "] // is lost, or one that ended is found
+fn a_thread_is_lost_if_the_first_is_taken_off_by_a_store() {
+    threads_come_and_go(|| copied_list(false, Release, true));
+}
+
 // --- copies: versions and states (registry, scope) ---
 
 /// What the registry publishes of one event, and one scope with one state.
@@ -754,13 +1044,204 @@ fn a_shared_scope_stays_old_if_those_who_fill_are_not_inside() {
     a_scope_is_shared(Left { inside: true, ..Left::default() });
 }
 
+// --- copies: what is deferred (reclaim) ---
+
+/// What may be left out of [`Reclaim`].
+#[derive(Clone, Copy, Default)]
+struct Omit {
+    /// Who takes jobs does not count as running them.
+    running: bool,
+    /// It does so only after it has let the lock go.
+    running_early: bool,
+    /// `synchronize` does not run what is ready.
+    collects: bool,
+    /// Who leaves and is awaited does not look for what is ready, nor does a thread's end.
+    leaving: bool,
+    /// A job is run at once.
+    wait: bool,
+}
+
+/// `reclaim` with one batch of one job, and one reader.
+struct Reclaim {
+    pending: Mutex<Pending>,
+    reader: Word,
+    awaited: AtomicU8,
+    left: Omit,
+    /// How often the job has run.
+    ran: AtomicU8,
+    /// What the job frees, and the reader uses.
+    data: UnsafeCell<usize>,
+    registered: AtomicU8,
+}
+
+struct Pending {
+    /// The reader's mark that the batch waits for, and whether its job is there.
+    batch: Option<Option<u64>>,
+    running: usize,
+}
+
+// SAFETY: loom watches the cell.
+unsafe impl Send for Reclaim {}
+// SAFETY: as above.
+unsafe impl Sync for Reclaim {}
+
+impl Reclaim {
+    fn new(left: Omit) -> Reclaim {
+        Reclaim {
+            pending: Mutex::new(Pending { batch: None, running: 0 }),
+            reader: word(),
+            awaited: AtomicU8::new(0),
+            left,
+            ran: AtomicU8::new(0),
+            data: UnsafeCell::new(0),
+            registered: AtomicU8::new(1),
+        }
+    }
+
+    /// `defer`, after unpublishing.
+    fn defer(&self) {
+        self.registered.store(0, Relaxed);
+        fence(SeqCst); // `barrier`
+        let mut pending = self.pending.lock().unwrap();
+        let waiting = self.reader.get().filter(|_| !self.left.wait);
+        if waiting.is_some() {
+            self.awaited.store(1, Relaxed);
+        }
+        pending.batch = Some(waiting);
+        drop(pending);
+        self.collect();
+    }
+
+    fn collect(&self) {
+        let mut pending = self.pending.lock().unwrap();
+        match pending.batch {
+            Some(waiting) if waiting.is_none() || self.reader.get() != waiting => {}
+            _ => return,
+        }
+        pending.batch = None;
+        if !self.left.running && !self.left.running_early {
+            pending.running += 1;
+        }
+        drop(pending);
+        if self.left.running_early {
+            self.pending.lock().unwrap().running += 1;
+        }
+        self.data.with_mut(|data| {
+            // SAFETY: loom complains before this if anybody else could be using it.
+            unsafe { *data = FREED };
+        });
+        self.ran.store(self.ran.load(Relaxed) + 1, Relaxed);
+        if !self.left.running {
+            self.pending.lock().unwrap().running -= 1;
+        }
+    }
+
+    fn synchronize(&self) {
+        fence(SeqCst); // `barrier`
+        let mark = self.reader.get();
+        while mark.is_some() && self.reader.get() == mark {
+            thread::yield_now();
+        }
+        if !self.left.collects {
+            self.collect();
+        }
+        while self.pending.lock().unwrap().running != 0 {
+            thread::yield_now();
+        }
+    }
+
+    /// A fire.
+    fn fire(&self) {
+        self.reader.enter();
+        if self.registered.load(Relaxed) == 1 {
+            self.data.with(|data| {
+                // SAFETY: as above.
+                assert_eq!(unsafe { *data }, 0, "used after it was freed");
+            });
+        }
+        self.reader.leave();
+        if self.awaited.load(Relaxed) != 0 && !self.left.leaving {
+            self.collect();
+        }
+    }
+
+    /// `end_thread`.
+    fn end(&self) {
+        if !self.left.leaving {
+            self.collect();
+        }
+    }
+}
+
+/// A callback is removed while a thread fires and ends. `synchronizes`: the writer waits for its end.
+fn a_callback_is_removed(synchronizes: bool, left: Omit) {
+    explore(3, move || {
+        let shared = Arc::new(Reclaim::new(left));
+        let reader = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                shared.fire();
+                shared.end();
+            })
+        };
+        shared.defer();
+        if synchronizes {
+            shared.synchronize();
+            assert_eq!(shared.ran.load(Relaxed), 1, "not destroyed when synchronize returns");
+        }
+        reader.join().unwrap();
+        assert_eq!(shared.ran.load(Relaxed), 1, "never destroyed, or twice");
+    });
+}
+
+#[test]
+fn what_was_removed_is_destroyed_when_synchronize_returns() {
+    a_callback_is_removed(true, Omit::default());
+}
+
+#[test]
+fn what_was_removed_is_destroyed_once_nobody_is_inside_any_more() {
+    a_callback_is_removed(false, Omit::default());
+}
+
+#[test]
+#[should_panic]
+fn what_was_removed_is_destroyed_in_use_if_jobs_do_not_wait() {
+    a_callback_is_removed(false, Omit { wait: true, ..Omit::default() });
+}
+
+#[test]
+#[should_panic = "not destroyed when synchronize returns"]
+fn synchronize_returns_too_early_if_it_does_not_wait_for_jobs_that_run_elsewhere() {
+    a_callback_is_removed(true, Omit { running: true, ..Omit::default() });
+}
+
+#[test]
+#[should_panic = "not destroyed when synchronize returns"]
+fn synchronize_returns_too_early_if_jobs_are_counted_without_the_lock() {
+    a_callback_is_removed(true, Omit { running_early: true, ..Omit::default() });
+}
+
+#[test]
+#[should_panic = "not destroyed when synchronize returns"]
+fn synchronize_returns_too_early_if_it_runs_nothing() {
+    a_callback_is_removed(true, Omit { collects: true, leaving: true, ..Omit::default() });
+}
+
+#[test]
+#[should_panic = "never destroyed"]
+fn what_was_removed_stays_if_nobody_looks_when_leaving() {
+    a_callback_is_removed(false, Omit { leaving: true, ..Omit::default() });
+}
+
 // --- copies: a thread that is seen for the first time (thread, reclaim) ---
 
 /// A thread puts itself on the list and goes inside, while the writer removes what it may find there.
-fn a_thread_comes(fences: bool) {
+fn a_thread_comes<L: Nodes>(list: fn() -> L) {
     explore(3, move || {
         let shared = Arc::new(Newcomer {
-            head: AtomicPtr::new(null_mut()),
+            list: list(),
+            node: node(),
             word: copied(false, Release, Release),
             registered: AtomicU8::new(1),
             data: UnsafeCell::new(0),
@@ -769,11 +1250,7 @@ fn a_thread_comes(fences: bool) {
             let shared = shared.clone();
             thread::spawn(move || {
                 // `Current::register`.
-                let word = core::ptr::from_ref(&shared.word).cast_mut();
-                shared.head.store(word, Release);
-                if fences {
-                    fence(SeqCst);
-                }
+                shared.list.push(&shared.node);
                 // A fire. Its own fence is the writer's barrier, which passes listed threads only, so
                 // that there is none here.
                 shared.word.enter();
@@ -785,38 +1262,36 @@ fn a_thread_comes(fences: bool) {
         };
         shared.registered.store(0, Relaxed);
         fence(SeqCst);
-        // SAFETY: NULL, or the word, which lives as long as `shared`.
-        if let Some(word) = unsafe { shared.head.load(Acquire).as_ref() } {
+        shared.list.visit(|_| {
             // What the barrier makes of the reader's entry cannot be said here: a listed thread is
             // waited for until it has been seen outside after an entry.
-            while word.word.load(Acquire) != 3 {
+            while shared.word.word.load(Acquire) != 3 {
                 thread::yield_now();
             }
-        }
+        });
         shared.data.with_mut(|_| ());
         reader.join().unwrap();
     });
 }
 
-struct Newcomer {
-    head: AtomicPtr<Copied>,
+struct Newcomer<L> {
+    list: L,
+    node: Node,
     word: Copied,
     registered: AtomicU8,
     data: UnsafeCell<u32>,
 }
 
-// SAFETY: loom watches the cell; the pointer is into the same value.
-unsafe impl Send for Newcomer {}
-// SAFETY: as above.
-unsafe impl Sync for Newcomer {}
+// SAFETY: loom watches the cell.
+unsafe impl<L: Sync> Sync for Newcomer<L> {}
 
 #[test]
 fn a_thread_that_is_not_on_the_list_yet_sees_what_was_removed() {
-    a_thread_comes(true);
+    a_thread_comes(List::new);
 }
 
 #[test]
 #[should_panic]
 fn a_thread_that_is_not_on_the_list_yet_misses_a_removal_without_its_fence() {
-    a_thread_comes(false);
+    a_thread_comes(|| copied_list(false, Release, false));
 }

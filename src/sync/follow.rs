@@ -1,7 +1,7 @@
 //! A switch that others are set by: after any number of changes from any threads, each of them is as
 //! the switch was set last.
 
-use core::sync::atomic::{AtomicBool, Ordering::SeqCst, fence};
+use super::prim::{AtomicBool, Ordering::SeqCst, fence};
 
 /// See the module.
 #[derive(Debug)]
@@ -9,13 +9,23 @@ pub struct Switch(AtomicBool);
 
 impl Switch {
     /// One that is on.
+    #[cfg(not(loom))]
     pub const fn on() -> Switch {
+        Switch(AtomicBool::new(true))
+    }
+
+    /// One that is on.
+    #[cfg(loom)]
+    pub fn on() -> Switch {
         Switch(AtomicBool::new(true))
     }
 
     /// Changes it. Whoever follows it must then be made to follow again.
     pub fn set(&self, on: bool) {
         self.0.store(on, SeqCst);
+        // Pairs with the one in `follow`: of two that store, one old and one new, the old one is stored
+        // first, or sees the change.
+        fence(SeqCst);
     }
 
     /// Sets something by the switch: calls `set` with how the switch is, again if that has changed
@@ -25,8 +35,7 @@ impl Switch {
         loop {
             let on = self.0.load(SeqCst);
             set(on);
-            // Pairs with itself in another thread: of two that store, one at least sees what the other
-            // has changed before it stored.
+            // Pairs with the one in `set`.
             fence(SeqCst);
             if self.0.load(SeqCst) == on {
                 return;

@@ -10,16 +10,19 @@
 //! - [`slot`]: a (function, user data) pair that readers never see torn.
 //! - [`table`]: (code, location, event) → tools, read without a lock.
 //! - [`barrier`]: the fence that the writer makes all readers pass.
+//! - [`list`]: a list that is pushed to without a lock.
 //! - [`lock`]: the writer's locks, and what fork waits for.
 //! - [`thread`]: the thread-local record, and the list of all of them.
 //! - [`published`]: a pointer to something that is never freed.
 //! - [`follow`]: a switch that others are set by.
 //! - [`reclaim`]: what runs once no reader can be inside any more; waiting; fork.
 //!
-//! The first three are plain types over [`prim`], so that loom can run them (`--cfg loom`).
+//! Those that are left under `--cfg loom` are plain types over [`prim`], so that loom can run them.
 
 pub mod fold;
+pub mod follow;
 pub mod job;
+pub mod list;
 pub mod prim;
 pub mod published;
 pub mod slot;
@@ -28,8 +31,6 @@ pub mod word;
 
 #[cfg(not(loom))]
 pub mod barrier;
-#[cfg(not(loom))]
-pub mod follow;
 #[cfg(not(loom))]
 pub mod lock;
 #[cfg(not(loom))]

@@ -11,20 +11,17 @@
 //!
 //! # Synchronization
 //!
-//! The list is pushed to with a compare-exchange and a full fence: a thread that the writer does not
-//! see on the list sees, after its push, all that the writer stored before looking. Taking off and
-//! walking happen under the lock of [`super::reclaim`].
+//! A thread that the writer does not see on the list sees, after its push, all that the writer stored
+//! before looking: see [`super::list`]. Taking off and walking happen under the lock of
+//! [`super::reclaim`].
 
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::null_mut;
-use core::sync::atomic::{
-    AtomicPtr, AtomicU8, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release, SeqCst},
-    fence,
-};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use super::barrier::{reader_fence, readers_must_fence};
+use super::list::{Link, List};
 use super::reclaim;
 use super::word::Word;
 
@@ -71,6 +68,12 @@ pub struct Record {
     mark: Cell<u64>,
     /// The writer's: the first ticket that waits for that visit.
     since: Cell<u64>,
+}
+
+impl Link for Record {
+    fn next(&self) -> &AtomicPtr<Record> {
+        &self.next
+    }
 }
 
 /// What happened to the registry while this thread was inside, as bits: bit 7, this thread changed
@@ -468,19 +471,8 @@ impl Current {
         if !word.start() {
             return word.is_idle();
         }
-        let this = place::record(self.0).cast_mut();
-        let mut head = HEAD.load(Relaxed);
-        loop {
-            record.next.store(head, Relaxed);
-            // Release: pairs with the Acquire in `for_each`, so the record's fields are seen.
-            match HEAD.compare_exchange_weak(head, this, Release, Relaxed) {
-                Ok(_) => break,
-                Err(now) => head = now,
-            }
-        }
-        // SeqCst: either a writer that unpublished something and then fenced sees this record on the
-        // list, or this thread sees what the writer unpublished.
-        fence(SeqCst);
+        // SAFETY: the thread is known from now on, so this is done once; its end takes the record off.
+        unsafe { THREADS.push(self.address()) };
         word.leave();
         true
     }
@@ -534,24 +526,9 @@ impl Current {
 
     /// Takes the record off the list, for good. The caller holds the lock of [`super::reclaim`].
     pub(super) fn unlink(self) {
-        let this = place::record(self.0).cast_mut();
         let record = self.record();
-        let next = record.next.load(Relaxed);
-        // Relaxed failure, Release success: the list's head is republished with what it led to.
-        if HEAD.compare_exchange(this, next, Release, Relaxed).is_err() {
-            // Others have been pushed in front; nobody else unlinks, so the record is behind them.
-            let mut at = HEAD.load(Acquire);
-            while !at.is_null() {
-                // SAFETY: records on the list are live until they are unlinked, which needs the lock.
-                let before = unsafe { &*at };
-                let after = before.next.load(Relaxed);
-                if after == this {
-                    before.next.store(next, Relaxed);
-                    break;
-                }
-                at = after;
-            }
-        }
+        // SAFETY: a thread that ends here was made known, and the lock is held.
+        unsafe { THREADS.unlink(self.address()) };
         self.set_code(null_mut());
         record.word.finish();
         record.fenced.finish();
@@ -559,10 +536,8 @@ impl Current {
 
     /// In a forked child: the list is this thread's record alone, or empty.
     pub(super) fn unlink_all_others(self) {
-        let mut listed = false;
-        for_each(|record| listed |= core::ptr::eq(record, self.address()));
-        self.record().next.store(null_mut(), Relaxed);
-        HEAD.store(if listed { self.address().cast_mut() } else { null_mut() }, Relaxed);
+        // SAFETY: the child has this thread only.
+        unsafe { THREADS.keep_only(self.address()) };
     }
 
     /// The record's address, as the list has it.
@@ -571,18 +546,12 @@ impl Current {
     }
 }
 
-static HEAD: AtomicPtr<Record> = AtomicPtr::new(null_mut());
+static THREADS: List<Record> = List::new();
 
 /// Visits every listed record. The caller holds the lock of [`super::reclaim`].
-fn for_each(mut visit: impl FnMut(&Record)) {
-    // Acquire: pairs with the Release in `register`.
-    let mut at = HEAD.load(Acquire);
-    while !at.is_null() {
-        // SAFETY: records on the list are live until they are unlinked, which needs the lock.
-        let record = unsafe { &*at };
-        visit(record);
-        at = record.next.load(Relaxed);
-    }
+fn for_each(visit: impl FnMut(&Record)) {
+    // SAFETY: records on the list are live until they are unlinked, which needs the lock.
+    unsafe { THREADS.visit(visit) };
 }
 
 impl Record {
