@@ -1300,10 +1300,10 @@ extern uint64_t rmon_current_version;
  * and its host back while it sleeps.) The functions for tools need the library linked, as ever.
  *
  * With the first of these calls the emitter looks for librmon in what the program has loaded; if it
- * is not there and the environment variable RMON_LIBRARY names a file, it loads that (but not in a
- * program with privileges that its user has not, e.g. a set-user-id one). librmon in turn looks for
- * emitters when a tool claims an id. What is found and cannot be used is said on standard error, once,
- * and the program goes on unmonitored.
+ * is not there and the environment variable RMON_LIBRARY names a file, by a path that begins with a
+ * slash, it loads that (but not in a program with privileges that its user has not, e.g. a set-user-id
+ * one). librmon in turn looks for emitters when a tool claims an id. What is found and cannot be used is
+ * said on standard error, once, and the program goes on unmonitored.
  *
  * This needs an ELF system, and gcc or clang.
  */
@@ -1378,6 +1378,12 @@ static void *rmon_priv_load_named(void)
     path = getenv("RMON_LIBRARY");
     if (path == NULL || path[0] == '\0')
         return NULL;
+    if (path[0] != '/') { /* the loader would look for it, or it would depend on the current folder */
+        if (rmon_priv_tell())
+            fprintf(stderr, "rmon: RMON_LIBRARY is %s, which does not begin with a slash; "
+                            "no events will be seen\n", path);
+        return NULL;
+    }
     library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
         const char *why = dlerror();

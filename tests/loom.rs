@@ -1061,7 +1061,7 @@ struct Omit {
     wait: bool,
 }
 
-/// `reclaim` with one batch of one job, and one reader.
+/// `reclaim` with one job, and one reader.
 struct Reclaim {
     pending: Mutex<Pending>,
     reader: Word,
@@ -1075,9 +1075,32 @@ struct Reclaim {
 }
 
 struct Pending {
-    /// The reader's mark that the batch waits for, and whether its job is there.
-    batch: Option<Option<u64>>,
+    /// The job's ticket, if it is there.
+    job: Option<u64>,
+    last_ticket: u64,
     running: usize,
+    /// The reader's record: the visit that was waited for last, and the first ticket that waits for it.
+    mark: u64,
+    since: u64,
+}
+
+impl Pending {
+    /// `next_ticket` and `thread::mark`: the ticket, and whether the reader is inside.
+    fn mark(&mut self, reader: &Word) -> (u64, bool) {
+        self.last_ticket += 1;
+        let visit = reader.get();
+        if let Some(visit) = visit
+            && self.mark != visit
+        {
+            (self.mark, self.since) = (visit, self.last_ticket);
+        }
+        (self.last_ticket, visit.is_some())
+    }
+
+    /// `thread::first_waiting`.
+    fn first_waiting(&self, reader: &Word) -> u64 {
+        if reader.get() == Some(self.mark) { self.since } else { u64::MAX }
+    }
 }
 
 // SAFETY: loom watches the cell.
@@ -1088,7 +1111,13 @@ unsafe impl Sync for Reclaim {}
 impl Reclaim {
     fn new(left: Omit) -> Reclaim {
         Reclaim {
-            pending: Mutex::new(Pending { batch: None, running: 0 }),
+            pending: Mutex::new(Pending {
+                job: None,
+                last_ticket: 0,
+                running: 0,
+                mark: 0,
+                since: 0,
+            }),
             reader: word(),
             awaited: AtomicU8::new(0),
             left,
@@ -1103,22 +1132,22 @@ impl Reclaim {
         self.registered.store(0, Relaxed);
         fence(SeqCst); // `barrier`
         let mut pending = self.pending.lock().unwrap();
-        let waiting = self.reader.get().filter(|_| !self.left.wait);
-        if waiting.is_some() {
+        let (ticket, is_inside) = pending.mark(&self.reader);
+        if is_inside {
             self.awaited.store(1, Relaxed);
         }
-        pending.batch = Some(waiting);
+        pending.job = Some(ticket);
         drop(pending);
         self.collect();
     }
 
     fn collect(&self) {
         let mut pending = self.pending.lock().unwrap();
-        match pending.batch {
-            Some(waiting) if waiting.is_none() || self.reader.get() != waiting => {}
+        match pending.job {
+            Some(ticket) if self.left.wait || ticket < pending.first_waiting(&self.reader) => {}
             _ => return,
         }
-        pending.batch = None;
+        pending.job = None;
         if !self.left.running && !self.left.running_early {
             pending.running += 1;
         }
@@ -1138,10 +1167,14 @@ impl Reclaim {
 
     fn synchronize(&self) {
         fence(SeqCst); // `barrier`
-        let mark = self.reader.get();
-        while mark.is_some() && self.reader.get() == mark {
+        let mut pending = self.pending.lock().unwrap();
+        let (ticket, _) = pending.mark(&self.reader);
+        while pending.first_waiting(&self.reader) <= ticket {
+            drop(pending);
             thread::yield_now();
+            pending = self.pending.lock().unwrap();
         }
+        drop(pending);
         if !self.left.collects {
             self.collect();
         }

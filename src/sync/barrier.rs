@@ -24,6 +24,14 @@ mod membarrier {
         call(REGISTER_PRIVATE_EXPEDITED) && call(PRIVATE_EXPEDITED)
     }
 
+    pub fn is_unwanted() -> bool {
+        // SAFETY: both only read; the name is a string. (Not std's, which copies what it finds.)
+        unsafe {
+            libc::getauxval(libc::AT_SECURE) == 0
+                && !libc::getenv(c"RMON_NO_MEMBARRIER".as_ptr()).is_null()
+        }
+    }
+
     pub fn execute() -> bool {
         // A registration belongs to the address space; a second one is for a kernel that forgets it
         // across fork.
@@ -37,18 +45,19 @@ mod membarrier {
         false
     }
 
+    pub fn is_unwanted() -> bool {
+        false
+    }
+
     pub fn execute() -> bool {
         false
     }
 }
 
 /// Chooses the fence; before any reader exists. `RMON_NO_MEMBARRIER` in the environment takes
-/// the fall-back, for tests of it.
+/// the fall-back, for tests of it, but not in a program with privileges that its user has not.
 pub fn start() {
-    // Not std's, which copies what it finds.
-    // SAFETY: the name is a string.
-    let forbidden = !unsafe { libc::getenv(c"RMON_NO_MEMBARRIER".as_ptr()) }.is_null();
-    let refused = forbidden || !membarrier::register();
+    let refused = membarrier::is_unwanted() || !membarrier::register();
     READERS_MUST_FENCE.store(refused, Relaxed);
 }
 

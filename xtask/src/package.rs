@@ -144,10 +144,10 @@ fn check_wheel(wheel: &Wheel) -> Result<Verdict> {
     {
         bail!("_rmon needs {needed:?}");
     }
-    let mut paths = library::dynamic(module, "RUNPATH")?;
-    paths.extend(library::dynamic(module, "RPATH")?);
-    if paths != ["$ORIGIN/lib"] {
-        bail!("_rmon's run-time path is {paths:?}, not $ORIGIN/lib");
+    // Not RUNPATH, before which the loader looks into LD_LIBRARY_PATH.
+    let paths = [library::dynamic(module, "RPATH")?, library::dynamic(module, "RUNPATH")?];
+    if paths[0] != ["$ORIGIN/lib"] || !paths[1].is_empty() {
+        bail!("_rmon's run-time paths (RPATH, RUNPATH) are {paths:?}, not $ORIGIN/lib alone");
     }
     let paths =
         [library::dynamic(library, "RUNPATH")?, library::dynamic(library, "RPATH")?].concat();

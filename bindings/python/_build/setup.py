@@ -24,6 +24,8 @@ setup(
             library_dirs=["rmon/lib"],
             libraries=["rmon"],
             runtime_library_dirs=["$ORIGIN/lib"],
+            # As DT_RPATH, which comes before LD_LIBRARY_PATH: the library is this package's own.
+            extra_link_args=["-Wl,--disable-new-dtags"],
         )
     ],
 )

@@ -247,6 +247,13 @@ mod library {
             Ok(path) if !path.as_bytes().is_empty() => path,
             _ => return null_mut(),
         };
+        if path.as_bytes()[0] != b'/' {
+            tell(|| {
+                let path = path.to_string_lossy();
+                format!("RMON_LIBRARY is {path}, which does not begin with a slash; no events will be seen")
+            });
+            return null_mut(); // the loader would look for it, or it would depend on the current folder
+        }
         // SAFETY: the string ends. What the user wants to be loaded may run what it likes.
         let library = unsafe { dlopen(path.as_ptr(), RTLD_NOW) };
         if library.is_null() {

@@ -3,10 +3,13 @@
 
 #![cfg(target_os = "linux")]
 
-use std::env::{current_exe, var_os};
+use std::env::{current_exe, temp_dir, var_os};
 use std::ffi::CString;
-use std::os::raw::{c_char, c_int, c_void};
+use std::fs::{copy, create_dir, remove_dir_all, set_permissions, Permissions};
+use std::os::raw::{c_char, c_int, c_ulong, c_void};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -15,9 +18,12 @@ use rmon_emitter::{CodeLike, CodeSpec, Emitter, Event};
 extern "C" {
     fn dlopen(filename: *const c_char, flags: c_int) -> *mut c_void;
     fn dlsym(handle: *mut c_void, symbol: *const c_char) -> *mut c_void;
+    fn getauxval(kind: c_ulong) -> c_ulong;
+    fn geteuid() -> u32;
 }
 
 const RTLD_NOW: c_int = 2;
+const AT_SECURE: c_ulong = 23;
 
 static EMITTER: Emitter = Emitter::new();
 static CODE: CodeLike = CodeLike::from_static(CodeSpec::new("f", "f.x", 1));
@@ -39,10 +45,13 @@ fn look() -> String {
 
 /// The standard output, less the harness's, and the standard error of [`child`].
 fn in_a_process(name: &str, what: &str, rmon_library: &str) -> (String, String) {
-    let output = Command::new(current_exe().unwrap())
+    said_by(Command::new(current_exe().unwrap()).env(name, rmon_library), what)
+}
+
+fn said_by(command: &mut Command, what: &str) -> (String, String) {
+    let output = command
         .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
         .env("RMON_EMITTER_CHILD", what)
-        .env(name, rmon_library)
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -66,6 +75,10 @@ fn child() {
     };
     if what == "load" {
         load();
+    }
+    if what == "secure" {
+        // SAFETY: it only reads.
+        println!("child: secure {}", unsafe { getauxval(AT_SECURE) });
     }
     println!("child: {}", look());
     if what == "tool" {
@@ -142,9 +155,57 @@ fn a_library_that_is_not_there_is_said_once() {
 
 #[test]
 fn a_library_that_is_another_is_said_once() {
-    let (said, errors) = in_a_process("RMON_LIBRARY", "", "libm.so.6");
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let libc = maps.split_whitespace().find(|word| word.contains("/libc.so.6"));
+    let libc = libc.expect("there is a libc");
+    let (said, errors) = in_a_process("RMON_LIBRARY", "", libc);
     assert_eq!(said, "active false, code false");
     let expected =
-        "rmon: RMON_LIBRARY is libm.so.6, which is not librmon; no events will be seen\n";
+        format!("rmon: RMON_LIBRARY is {libc}, which is not librmon; no events will be seen\n");
     assert_eq!(errors, expected);
+}
+
+#[test]
+fn a_library_without_a_slash_in_front_is_not_looked_for() {
+    for name in ["libm.so.6", "./librmon.so"] {
+        let (said, errors) = in_a_process("RMON_LIBRARY", "", name);
+        assert_eq!(said, "active false, code false");
+        let expected = format!(
+            "rmon: RMON_LIBRARY is {name}, which does not begin with a slash; no events will be seen\n"
+        );
+        assert_eq!(errors, expected);
+    }
+}
+
+/// In a program with privileges that its user has not: a set-user-id one.
+#[test]
+fn the_environment_of_another_user_is_ignored() {
+    // SAFETY: it only reads.
+    if unsafe { geteuid() } != 0 {
+        println!("SKIPPED: only root can make a set-user-id program for another user");
+        return;
+    }
+    const NOBODY: u32 = 65534;
+    let folder = temp_dir().join(format!("rmon-emitter-{}", std::process::id()));
+    create_dir(&folder).unwrap();
+    set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    let (exe, librmon) = (folder.join("asleep"), folder.join("librmon.so"));
+    for (from, to, mode) in [(current_exe().unwrap(), &exe, 0o4755), (library(), &librmon, 0o755)] {
+        copy(from, to).unwrap();
+        set_permissions(to, Permissions::from_mode(mode)).unwrap();
+    }
+    let run = |uid| {
+        let mut command = Command::new(&exe);
+        command.uid(uid).gid(uid).current_dir("/").env("RMON_LIBRARY", &librmon);
+        said_by(&mut command, "secure")
+    };
+    let (own, (said, errors)) = (run(0), run(NOBODY));
+    remove_dir_all(&folder).unwrap();
+    assert_eq!(own.0, "secure 0; active false, code true", "{}", own.1);
+    if said.starts_with("secure 0") {
+        println!("SKIPPED: {} is not on a file system with set-user-id programs", folder.display());
+        return;
+    }
+    assert_eq!(said, "secure 1; active false, code false");
+    assert_eq!(errors, "");
 }
