@@ -10,6 +10,7 @@ mod crates;
 mod demo;
 mod examples;
 mod exports;
+mod fuzz;
 mod headers;
 mod install;
 mod installed;
@@ -76,6 +77,11 @@ enum Command {
     /// The model, programs of c-tests/ and the unit tests are asked. A mutant that survives must be
     /// argued for in docs/mutants.md. Needs cargo-mutants, which lists the places.
     Mutants(mutants::Args),
+    /// Fuzzes the library by its C ABI: libFuzzer, AddressSanitizer, and what must come out
+    ///
+    /// Two targets: lists of operations, which the model must agree with, and hostile arguments. Needs a
+    /// C++ compiler. --planted shows that faults are found.
+    Fuzz(fuzz::Args),
     /// Installs librmon, its headers, rmon.pc and a CMake package below a prefix
     ///
     /// For who does not have cargo-c: `cargo cinstall` does the same and more.
@@ -99,6 +105,7 @@ fn main() -> ExitCode {
         Command::Abi(args) => abi::run(args).map(done),
         Command::RustApi(args) => rust_api::run(args).map(done),
         Command::Mutants(args) => mutants::run(args),
+        Command::Fuzz(args) => fuzz::run(args),
         Command::Install(args) => install::run(args).map(done),
         Command::Pythons(args) => pythons::run(args).map(done),
     };

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ impl Mutant {
 impl Tree {
     fn make(files: &[String]) -> Result<Tree> {
         let dir = fresh_dir("mutants")?;
-        copy_all(&root().join("src"), &dir.join("src"))?;
+        sh::copy_all(&root().join("src"), &dir.join("src"))?;
         fs::copy(root().join("Cargo.lock"), dir.join("Cargo.lock"))?;
         for file in files {
             let path = dir.join("src").join(file).with_extension("rs");
@@ -219,7 +219,7 @@ impl Tree {
     /// The model as a package of its own, whose library is the shared one.
     fn model(&self) -> Result<PathBuf> {
         let dir = fresh_dir("mutants-model")?;
-        copy_all(&root().join("tests/model"), &dir.join("tests/model"))?;
+        sh::copy_all(&root().join("tests/model"), &dir.join("tests/model"))?;
         fs::copy(root().join("tests/model.rs"), dir.join("tests/model.rs"))?;
         fs::copy(root().join("Cargo.lock"), dir.join("Cargo.lock"))?;
         let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
@@ -256,18 +256,4 @@ impl Tree {
         let units = self.cargo("test").arg("--lib").outcome(10 * PATIENCE)?;
         Ok((!units.success()).then(|| "unit tests".to_string()))
     }
-}
-
-fn copy_all(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_all(&entry.path(), &to)?;
-        } else {
-            fs::copy(entry.path(), to)?;
-        }
-    }
-    Ok(())
 }

@@ -46,6 +46,21 @@ pub fn fresh_dir(name: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// Copies a folder with all that is in it.
+pub fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_all(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
 /// Sends the output of this thread's commands, and what [`say`] says, to `log` while `body` runs.
 pub fn logged<T>(log: &Path, body: impl FnOnce() -> Result<T>) -> Result<T> {
     if let Some(dir) = log.parent() {
