@@ -3,6 +3,7 @@
 #include "listener.h"
 
 #include <limits.h>
+#include <string.h>
 
 static char code;
 
@@ -176,6 +177,57 @@ static void exported_functions_check_too(void)
     CHECK_EQ(state.active, 77);
 }
 
+/* The functions behind the inline checks that take an event's number: those that it cannot be are refused. */
+static void fires_of_one_of_several_events_refuse_the_others(void)
+{
+    static const int wild[] = {INT_MIN, -1, RMON_EVENT_COUNT, 31, 32, 64, 255, 256, INT_MAX};
+    rmon_state state = {0xff, 0};
+    int event;
+    size_t i;
+    for (event = 0; event < RMON_EVENT_COUNT; event++) {
+        int jumps = event == RMON_EVENT_JUMP || event == RMON_EVENT_BRANCH || event == RMON_EVENT_BRANCH_LEFT ||
+                    event == RMON_EVENT_BRANCH_RIGHT;
+        int ends = event == RMON_EVENT_C_RETURN || event == RMON_EVENT_C_RAISE;
+        CHECK_EQ(rmon_fire_target_object_slow(&state, &code, 4, event, NULL), jumps ? RMON_OK : RMON_ERR_INVALID_EVENT);
+        CHECK_EQ(rmon_fire_last_call_slow(&state, &code, 4, event), ends ? RMON_OK : RMON_ERR_INVALID_EVENT);
+    }
+    for (i = 0; i < sizeof wild / sizeof wild[0]; i++) {
+        CHECK_EQ(rmon_fire_target_object_slow(&state, &code, 4, wild[i], NULL), RMON_ERR_INVALID_EVENT);
+        CHECK_EQ(rmon_fire_last_call_slow(&state, &code, 4, wild[i]), RMON_ERR_INVALID_EVENT);
+        CHECK_EQ(rmon_fire_current_exception_slow(&state, &code, 4, wild[i]), RMON_ERR_INVALID_EVENT);
+        CHECK(rmon_event_name(wild[i]) == NULL);
+        CHECK(rmon_status_message(wild[i]) != NULL);
+    }
+}
+
+/* States are bytes: an array, and its types, may begin anywhere. */
+static void arrays_may_lie_at_any_address(void)
+{
+    struct listener listener = {0};
+    unsigned char memory[4 * 19 + 8];
+    uint64_t version;
+    int at, event;
+    tool_opens(0);
+    for (event = 0; event < RMON_EVENT_COUNT; event++)
+        tool_hears(0, event, &listener);
+    for (at = 0; at < 8; at++) {
+        rmon_state *states = (rmon_state *)(memory + at);
+        uint8_t *types = memory + at + sizeof(rmon_state) * RMON_EVENT_COUNT;
+        memset(memory, 0, sizeof memory);
+        version = 0;
+        for (event = 0; event < RMON_EVENT_COUNT; event++)
+            types[event] = (uint8_t)event;
+        CHECK_EQ(rmon_enter_scope(states, &version, types, RMON_EVENT_COUNT), RMON_OK);
+        for (event = 0; event < RMON_EVENT_COUNT; event++) {
+            listener.calls = 0;
+            CHECK_EQ(fire(event, &states[event], &code, INT_MAX), RMON_OK);
+            CHECK_EQ(listener.calls, 1);
+            CHECK_EQ(fire(event, &states[event], &code, INT_MIN), RMON_ERR_INVALID_OFFSET);
+            CHECK_EQ(listener.calls, 1);
+        }
+    }
+}
+
 /* Every function of the contract can be found by who has no header. */
 static void every_function_is_exported(void)
 {
@@ -208,6 +260,8 @@ int main(void)
     RUN(only_the_callback_of_that_event_and_tool_is_removed);
     RUN(what_can_be_disabled_is_no_error);
     RUN(exported_functions_check_too);
+    RUN(fires_of_one_of_several_events_refuse_the_others);
+    RUN(arrays_may_lie_at_any_address);
     RUN(every_function_is_exported);
     return check_result();
 }
