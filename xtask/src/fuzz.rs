@@ -86,6 +86,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             let work = target_dir().join("xtask/fuzz").join(target);
             let good = steps.run(&format!("fuzz {target}"), || {
                 fs::create_dir_all(&work)?;
+                fs::create_dir_all(corpus(target))?;
                 let outcome = fuzz(target, &[&work, &corpus(target)], args.seconds)?;
                 judge(target, &outcome)
             });
