@@ -71,31 +71,48 @@ pub struct Args {
 pub fn run(args: Args) -> Result<ExitCode> {
     let wrong = args.targets.iter().find(|name| !TARGETS.contains(&name.as_str()));
     ensure!(wrong.is_none(), "no such target: {}", wrong.map_or("", |name| name));
-    let named = |target: &&str| args.targets.is_empty() || args.targets.iter().any(|t| t == target);
+    let named = |target: &str| args.targets.is_empty() || args.targets.iter().any(|t| t == target);
     let mut steps = Steps::new(args.verbose);
     if args.planted {
-        for (file, what, instead, target) in FAULTS.iter().filter(|fault| named(&fault.3)) {
-            steps.run(&format!("{target} finds: {instead}"), || {
-                found(target, file, what, instead, args.seconds)
-            });
-        }
-        return Ok(steps.finish());
-    }
-    if steps.run("build the targets", || build(&root()).and_then(|()| passed_with(""))) {
-        for target in TARGETS.iter().filter(|target| named(target)) {
-            let work = target_dir().join("xtask/fuzz").join(target);
-            let good = steps.run(&format!("fuzz {target}"), || {
-                fs::create_dir_all(&work)?;
-                fs::create_dir_all(corpus(target))?;
-                let outcome = fuzz(target, &[&work, &corpus(target)], args.seconds)?;
-                judge(target, &outcome)
-            });
-            if good && args.keep {
-                steps.run(&format!("fuzz/corpus/{target}"), || keep(target, &work));
-            }
-        }
+        planted(&mut steps, named, args.seconds);
+    } else {
+        search(&mut steps, named, args.seconds, args.keep);
     }
     Ok(steps.finish())
+}
+
+/// Both, for a short while.
+pub fn all(steps: &mut Steps) {
+    planted(steps, |_| true, 60);
+    search(steps, |_| true, 60, false);
+}
+
+/// Plants each fault in turn.
+fn planted(steps: &mut Steps, named: impl Fn(&str) -> bool, seconds: u64) {
+    for (file, what, instead, target) in FAULTS.iter().filter(|fault| named(fault.3)) {
+        steps.run(&format!("fuzz {target}: a fault in {file} is found"), || {
+            found(target, file, what, instead, seconds)
+        });
+    }
+}
+
+/// Looks for faults that nobody planted.
+fn search(steps: &mut Steps, named: impl Fn(&str) -> bool, seconds: u64, keeps: bool) {
+    let built = || build(&root()).and_then(|()| passed_with(""));
+    if !steps.run("build what is fuzzed", built) {
+        return;
+    }
+    for target in TARGETS.into_iter().filter(|target| named(target)) {
+        let work = target_dir().join("xtask/fuzz").join(target);
+        let good = steps.run(&format!("fuzz {target}"), || {
+            fs::create_dir_all(&work)?;
+            fs::create_dir_all(corpus(target))?;
+            judge(target, &fuzz(target, &[&work, &corpus(target)], seconds)?)
+        });
+        if good && keeps {
+            steps.run(&format!("fuzz/corpus/{target}"), || keep(target, &work));
+        }
+    }
 }
 
 fn corpus(target: &str) -> PathBuf {
@@ -159,7 +176,8 @@ fn keep(target: &str, work: &Path) -> Result<Verdict> {
     let merged = fresh_dir(&format!("fuzz-merged-{target}"))?;
     let old = corpus(target);
     fs::create_dir_all(&old)?;
-    let cmd = Cmd::new(program(target)).args(["-merge=1", &format!("-max_len={LONGEST}")]);
+    let cmd =
+        Cmd::new(program(target)).args(["-set_cover_merge=1", &format!("-max_len={LONGEST}")]);
     cmd.arg(&merged).arg(&old).arg(work).succeed(PATIENCE)?;
     fs::remove_dir_all(&old)?;
     fs::create_dir(&old)?;

@@ -10,8 +10,8 @@ use crate::pythons::{self, Python};
 use crate::sh::{self, root, target_dir};
 use crate::steps::{Steps, passed, passed_with};
 use crate::{
-    abi, bless, c_tests, cargo_c, crates, examples, exports, headers, install, installed, package,
-    pytests, rust_api, rust_extension, supply, valgrind,
+    abi, bless, c_tests, cargo_c, crates, examples, exports, fuzz, headers, install, installed,
+    package, pytests, rust_api, rust_extension, supply, valgrind,
 };
 
 /// Options of `cargo xtask test`.
@@ -156,6 +156,9 @@ fn with_library(
     rust_extension::all(steps, pythons);
     rust_extension::examples(steps, pythons);
     examples::all(steps, Some(library), pythons);
+    if steps.thorough {
+        fuzz::all(steps);
+    }
     Ok(())
 }
 

@@ -402,7 +402,7 @@ def main(seed: int, calls: int, log: str | None = None, planted: str = "") -> No
         if planted == "crash":
             os.abort()
         if planted == "leak":
-            gc.leaked = world.keep(ValueError())  # type: ignore[attr-defined]
+            gc.leaked = world.keep(rmon.CodeLike("name", "file"))  # type: ignore[attr-defined]
         if planted == "system error":
             world.system_errors.append("planted")
         rmon_works()
