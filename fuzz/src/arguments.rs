@@ -367,12 +367,19 @@ fn wild(bytes: &mut Bytes<'_>) -> i32 {
     }
 }
 
+/// Few tools, so that the same ones are met again.
 fn tool(bytes: &mut Bytes<'_>) -> i32 {
-    if bytes.byte() < 32 { wild(bytes) } else { i32::from(bytes.below(6)) }
+    match bytes.byte() {
+        224.. => wild(bytes),
+        tool => [0, 1, 5][usize::from(tool % 3)],
+    }
 }
 
 fn event(bytes: &mut Bytes<'_>) -> i32 {
-    if bytes.byte() < 32 { wild(bytes) } else { i32::from(bytes.below(COUNT)) }
+    match bytes.byte() {
+        224.. => wild(bytes),
+        event => i32::from(event % COUNT),
+    }
 }
 
 fn event_set(bytes: &mut Bytes<'_>) -> u32 {
@@ -467,7 +474,10 @@ impl World {
     }
 
     fn get_tool(&self, bytes: &mut Bytes<'_>) {
-        let (tool, capacity, is_null) = (tool(bytes), usize::from(bytes.byte()), bytes.flag());
+        let (tool, how) = (tool(bytes), bytes.byte());
+        // About as much as the usual name needs, or anything.
+        let capacity = usize::from(if how < 192 { how % 16 } else { bytes.byte() });
+        let is_null = how % 16 == 15;
         let block = Block::new(capacity);
         let pointer = if is_null { null_mut() } else { block.start.cast() };
         // SAFETY: NULL or of that capacity.
