@@ -29,6 +29,7 @@ from rmon import monitoring, testing
 SEED = int(os.environ.get("RMON_TEST_SEED", "20261128"))
 LISTS = int(os.environ.get("RMON_TEST_HOSTILE", "4"))
 CALLS = 2000
+DEEP = 3  # calls inside calls
 
 EVENTS = {name: number for name in dir(monitoring.events) if name.isupper() and (number := getattr(monitoring.events, name))}
 EXCEPTIONS = ("RAISE", "EXCEPTION_HANDLED", "PY_UNWIND", "PY_THROW", "RERAISE")
@@ -356,7 +357,7 @@ class World:
 
     def call_inside(self) -> None:
         """A call from inside another, not too deep."""
-        if self.depth < 3:
+        if self.depth < DEEP:
             self.depth += 1
             try:
                 self.call()
@@ -399,6 +400,7 @@ def main(seed: int, calls: int, log: str | None = None, planted: str = "") -> No
         world = World(seed, file.write if log is None else lambda text: file.write(text + "\n"))
         for _ in range(calls):
             world.call()
+        world.depth = DEEP  # what dies now calls nobody
         if planted == "crash":
             os.abort()
         if planted == "leak":
