@@ -45,7 +45,7 @@ const FAULTS: [(&str, &str, &str, &str); 4] = [
         "self.0.remove(&code.addr()).map(std::mem::forget); None",
         "operations",
     ),
-    ("src/dispatch.rs", "if change.cleared(told.tool_id) || ", "if ", "operations"),
+    ("src/dispatch.rs", "if !fired.is_local() {", "if false {", "operations"),
 ];
 
 /// Options of `cargo xtask fuzz`.
@@ -59,7 +59,7 @@ pub struct Args {
     /// Then make fuzz/corpus/ anew, as small as it can be: what it had and what was found
     #[arg(long)]
     keep: bool,
-    /// Plant faults in a copy of the sources, one at a time, and see each found from nothing
+    /// Plant faults in a copy of the sources, one at a time, and see each found
     #[arg(long, conflicts_with = "keep")]
     planted: bool,
     /// Show what the fuzzers say
@@ -182,8 +182,11 @@ fn keep(target: &str, work: &Path) -> Result<Verdict> {
     let merged = fresh_dir(&format!("fuzz-merged-{target}"))?;
     let old = corpus(target);
     fs::create_dir_all(&old)?;
-    let cmd =
-        Cmd::new(program(target)).args(["-set_cover_merge=1", &format!("-max_len={LONGEST}")]);
+    let cmd = Cmd::new(program(target)).args([
+        "-set_cover_merge=1",
+        "-use_counters=0",
+        &format!("-max_len={LONGEST}"),
+    ]);
     cmd.arg(&merged).arg(&old).arg(work).succeed(PATIENCE)?;
     fs::remove_dir_all(&old)?;
     fs::create_dir(&old)?;
@@ -196,7 +199,7 @@ fn keep(target: &str, work: &Path) -> Result<Verdict> {
     passed_with(format!("{inputs} inputs, {size} bytes"))
 }
 
-/// Plants a fault in a copy of the sources; the target must find it with no corpus to begin with.
+/// Plants a fault in a copy of the sources; the target must find it, beginning with the corpus.
 fn found(target: &str, file: &str, what: &str, instead: &str, seconds: u64) -> Result<Verdict> {
     let tree = fresh_dir("fuzz-planted")?;
     for part in ["src", "tests", "fuzz"] {
@@ -211,7 +214,7 @@ fn found(target: &str, file: &str, what: &str, instead: &str, seconds: u64) -> R
     fs::write(&path, source.replace(what, instead))?;
     build(&tree)?;
     let work = fresh_dir("fuzz-planted-work")?;
-    let outcome = fuzz(target, &[&work], seconds)?;
+    let outcome = fuzz(target, &[&work, &corpus(target)], seconds)?;
     sh::say(&outcome.text);
     ensure!(!outcome.success() && !outcome.timed_out, "not found in {seconds} seconds");
     let signs = ["ERROR: AddressSanitizer", "panicked at", "ERROR: LeakSanitizer"];
