@@ -588,6 +588,7 @@ mod tests {
         assert_eq!(changes.live(), 200);
         assert!(changes.bytes() <= 64 * 8 * 200 + 1024, "{} bytes for 200 keys", changes.bytes());
         assert_eq!(get(&table, 495 * 64, 7), 3);
+        changes.clear(&table);
     }
 
     #[test]
@@ -602,6 +603,7 @@ mod tests {
         changes.forget(&table, 16, |byte| dropped.push(byte));
         assert_eq!(dropped, [2]);
         assert_eq!(changes.live(), 1);
+        changes.clear(&table);
     }
 
     #[test]
@@ -644,6 +646,7 @@ mod tests {
                     .sum();
                 let mean = total as f64 / changes.used as f64;
                 assert!(mean < 6.0, "{mean} steps, {distance} apart, {locations} locations");
+                changes.clear(&table);
             }
         }
     }
