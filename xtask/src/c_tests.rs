@@ -140,6 +140,22 @@ pub struct Variant<'a> {
     pub lib_dir: &'a Path,
     /// Where the program goes.
     pub out_dir: &'a Path,
+    /// What a checker needs.
+    pub extra: &'a Extra,
+}
+
+/// What programs are compiled and linked with besides.
+#[derive(Debug, Default)]
+pub struct Extra {
+    /// For the compiler.
+    pub compile: Vec<String>,
+    /// For what links a program. Plug-ins find all that they need in it.
+    pub link: Vec<String>,
+}
+
+impl Extra {
+    /// Nothing.
+    pub const NONE: &Extra = &Extra { compile: Vec::new(), link: Vec::new() };
 }
 
 /// Where the programs' sources are.
@@ -224,6 +240,7 @@ pub fn all(steps: &mut Steps, library: &Library, names: &[String], quick: bool) 
                             linkage,
                             lib_dir: &lib_dir,
                             out_dir: &out_dir,
+                            extra: Extra::NONE,
                         };
                         build_and_run(&matching, &variant, fence)
                     });
@@ -328,9 +345,7 @@ pub fn build(program: &Program, variant: &Variant) -> Result<PathBuf> {
         let standard = if is_cxx(source) == program.is_cxx() { own_standard } else { "c11" };
         let stem = source.file_stem().unwrap_or_default().to_string_lossy();
         let object = variant.out_dir.join(format!("{}.{stem}.o", program.name));
-        let compiler = variant.toolchain.cmd(standard).context("no C++ compiler")?;
-        let compile = compiler.args(["-O2", "-g", "-pthread"]).args(WARNINGS).args(include_flags());
-        compile.arg("-c").arg(source).arg("-o").arg(&object).succeed(TIME_LIMIT)?;
+        compile(source, &object, standard, &[], variant)?;
         objects.push(object);
     }
     let exe = variant.out_dir.join(&program.name);
@@ -346,6 +361,7 @@ pub fn build(program: &Program, variant: &Variant) -> Result<PathBuf> {
         Linkage::Shared => link.args([&format!("-L{dir}"), "-lrmon", &run_path, "-ldl"]),
         Linkage::Static => link.arg(variant.lib_dir.join("librmon.a")).args(STATIC_LIBS),
     };
+    let link = link.args(&variant.extra.link);
     link.succeed(TIME_LIMIT)?;
     for sources in &program.plug_ins {
         build_plug_in(sources, &exe, variant)?;
@@ -353,12 +369,31 @@ pub fn build(program: &Program, variant: &Variant) -> Result<PathBuf> {
     Ok(exe)
 }
 
+fn compile(
+    source: &Path,
+    object: &Path,
+    standard: &str,
+    options: &[&str],
+    variant: &Variant,
+) -> Result<()> {
+    let compiler = variant.toolchain.cmd(standard).context("no C++ compiler")?;
+    let compiler = compiler.args(["-O2", "-g", "-pthread"]).args(options).args(WARNINGS);
+    let compiler = compiler.args(include_flags()).args(&variant.extra.compile);
+    let compiler = compiler.arg("-c").arg(source).arg("-o").arg(object);
+    compiler.succeed(TIME_LIMIT).map(drop)
+}
+
 /// Compiles and links what a program loads, as PROGRAM.SOURCE.so beside it.
 fn build_plug_in(sources: &[PathBuf], exe: &Path, variant: &Variant) -> Result<()> {
     let first = sources.first().and_then(|source| source.file_stem()).context("no source")?;
-    let compiler = variant.toolchain.cmd(variant.standard).context("no C++ compiler")?;
-    let compile = compiler.args(["-O2", "-g", "-pthread", "-fPIC", "-shared"]);
-    let compile = compile.args(WARNINGS).args(include_flags()).args(sources).arg("-o");
-    let compile = compile.arg(format!("{}.{}.so", exe.display(), first.to_string_lossy()));
-    compile.succeed(TIME_LIMIT).map(drop)
+    let plug_in = format!("{}.{}.so", exe.display(), first.to_string_lossy());
+    let mut objects = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        let object = PathBuf::from(format!("{plug_in}.{index}.o"));
+        compile(source, &object, variant.standard, &["-fPIC"], variant)?;
+        objects.push(object);
+    }
+    let linker = variant.toolchain.cmd(variant.standard).context("no C++ compiler")?;
+    let linker = linker.args(["-pthread", "-shared"]).args(&objects).arg("-o").arg(plug_in);
+    linker.succeed(TIME_LIMIT).map(drop)
 }

@@ -54,13 +54,18 @@ impl Library {
 
 /// Builds librmon in release mode: shared, static, and the header.
 pub fn build() -> Result<Library> {
-    let cmd = sh::cargo().args([
+    build_as(|cmd| cmd)
+}
+
+/// The same with more options and another environment.
+pub fn build_as(change: impl FnOnce(Cmd) -> Cmd) -> Result<Library> {
+    let cmd = change(sh::cargo().args([
         "build",
         "--release",
         "--package",
         "rmon",
         "--message-format=json-render-diagnostics",
-    ]);
+    ]));
     sh::say(format!("$ {}", cmd.line()));
     let messages = cmd.read()?;
     let messages: Vec<Value> =

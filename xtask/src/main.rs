@@ -23,6 +23,7 @@ mod pytests;
 mod pythons;
 mod rust_api;
 mod rust_extension;
+mod sanitize;
 mod sh;
 mod steps;
 mod supply;
@@ -58,6 +59,12 @@ enum Command {
     CTest(c_tests::Args),
     /// Runs the programs of c-tests/ under valgrind's memory checker
     Valgrind(valgrind::Args),
+    /// Runs the programs of c-tests/, and tests in Rust, under the compilers' sanitizers
+    ///
+    /// Of memory and of threads, over C and Rust; of undefined behaviour, over C and C++ with every
+    /// compiler found; of memory, over the Python package. Each first finds the faults that are
+    /// planted for it. RMON_TEST_PERCENT=5 makes it brief.
+    Sanitize(sanitize::Args),
     /// Measures rmon against its targets
     Bench(bench::Args),
     /// Makes include/rmon.h anew from the sources
@@ -100,6 +107,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(args),
         Command::CTest(args) => c_tests::run(args),
         Command::Valgrind(args) => valgrind::run(args),
+        Command::Sanitize(args) => sanitize::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Bless(args) => bless::run(args).map(done),
         Command::Abi(args) => abi::run(args).map(done),

@@ -208,6 +208,7 @@ impl Tree {
             linkage: Linkage::Shared,
             lib_dir: &self.libraries,
             out_dir: &fresh_dir("mutants-c")?,
+            extra: c_tests::Extra::NONE,
         };
         for name in PROGRAMS {
             let program = Program::unlisted(&format!("{name}.c"));

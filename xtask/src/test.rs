@@ -11,7 +11,7 @@ use crate::sh::{self, root, target_dir};
 use crate::steps::{Steps, passed, passed_with};
 use crate::{
     abi, bless, c_tests, cargo_c, crates, examples, exports, fuzz, headers, install, installed,
-    package, pytests, rust_api, rust_extension, supply, valgrind,
+    package, pytests, rust_api, rust_extension, sanitize, supply, valgrind,
 };
 
 /// Options of `cargo xtask test`.
@@ -20,7 +20,7 @@ pub struct Args {
     /// Only the Python tests, and only in this interpreter
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
-    /// Leave out what takes long: valgrind, loom, the second compiler
+    /// Leave out what takes long: valgrind, sanitizers, loom, the second compiler
     #[arg(long)]
     quick: bool,
     /// Do everywhere what otherwise is done with the newest CPython only, or with one of several
@@ -141,8 +141,10 @@ fn with_library(
     c_tests::all(steps, library, &[], quick)?;
     if quick {
         steps.skip("valgrind", "--quick");
+        steps.skip("sanitize", "--quick");
     } else {
         valgrind::all(steps, library, &[])?;
+        sanitize::all(steps)?;
     }
     steps.run("install: pkg-config", || install::check(library, installed::pkg_config));
     steps.run("install: CMake", || install::check(library, installed::cmake));

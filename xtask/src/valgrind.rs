@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::c_tests::{self, Linkage, Program, Variant};
+use crate::c_tests::{self, Extra, Linkage, Program, Variant};
 use crate::compilers;
 use crate::library::{self, Library};
 use crate::parallel;
@@ -65,6 +65,7 @@ pub fn all(steps: &mut Steps, library: &Library, names: &[String]) -> Result<()>
         linkage: Linkage::Shared,
         lib_dir: &lib_dir,
         out_dir: &out_dir,
+        extra: Extra::NONE,
     };
     steps.run("valgrind: planted faults are found", || planted(&variant("c11")));
     if !c_tests::folder().join("programs.txt").is_file() {
