@@ -116,14 +116,6 @@ impl Sanitizer {
         }
     }
 
-    /// What it must find in tests/planted_fault.rs.
-    fn rust_fault(self) -> (&'static str, &'static str) {
-        match self {
-            Thread => ("data_race", "data_race"),
-            Address | Undefined => ("use_after_free", "heap-use-after-free"),
-        }
-    }
-
     /// A program with what the sanitizer's run-time reads.
     fn set_up(self, cmd: Cmd) -> Cmd {
         let found = format!("exitcode={FOUND}");
@@ -144,7 +136,7 @@ impl Sanitizer {
     fn extra(self, rust: &Rust) -> Option<Extra> {
         let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
         let flag = format!("-fsanitize={}", self.name());
-        let compile = words(&[&flag, "-fno-omit-frame-pointer"]);
+        let compile = words(&["-O1", &flag, "-fno-omit-frame-pointer"]);
         if self == Undefined {
             let compile = [compile, words(&["-fno-sanitize-recover=all"])].concat();
             return Some(Extra { compile, link: words(&[&flag, "-rdynamic"]) });
@@ -284,8 +276,8 @@ fn one(
         for name in missing {
             steps.skip(&format!("{title}: {name}"), &format!("{name} not found"));
         }
-    } else if names.is_empty() {
-        steps.run(&format!("{title}: Rust tests"), || rust_tests(sanitizer, &rust.target));
+    } else if sanitizer == Address && names.is_empty() {
+        steps.run(&format!("{title}: Rust tests"), || rust_tests(&rust.target));
     }
     Ok(())
 }
@@ -394,21 +386,17 @@ fn reported(outcome: &Outcome) -> bool {
     REPORTS.iter().any(|report| outcome.text.contains(report))
 }
 
-/// The unit tests and the model in Rust. They too find what is planted.
-fn rust_tests(sanitizer: Sanitizer, target: &str) -> Result<Verdict> {
+/// The unit tests and the model in Rust, under the address sanitizer. They too find what is planted.
+/// (The thread sanitizer cannot be asked: it does not see into std, whose threads these tests are.)
+fn rust_tests(target: &str) -> Result<Verdict> {
     let cargo = |args: &[&str]| {
-        let cmd =
-            sanitizer.cargo(sh::cargo().args(["test", "--release", "--package", "rmon"]), target);
-        sanitizer.set_up(cmd.args(args))
+        let cmd = sh::cargo().args(["test", "--release", "--package", "rmon"]);
+        Address.set_up(Address.cargo(cmd, target).args(args))
     };
-    let (fault, report) = sanitizer.rust_fault();
-    let cmd = cargo(&["--test", "planted_fault", "--", "--ignored", "--exact", fault]);
-    let outcome = cmd.env("RMON_PLANTED_FAULT", fault).outcome(CARGO_LIMIT)?;
-    say(format!("--- {fault}: {}\n{}", outcome.ending(), outcome.text));
-    if outcome.success() || !reported(&outcome) || !outcome.text.contains(report) {
-        bail!("planted fault {fault:?} was not found: {}, not {report:?}", outcome.ending());
-    }
-    let cmd = cargo(&["--lib", "--test", "model", "--test", "planted_fault"]);
+    let cmd = cargo(&["--test", "planted_fault", "--", "--ignored"]);
+    let outcome = cmd.env("RMON_PLANTED_FAULT", "yes").outcome(CARGO_LIMIT)?;
+    finds("in Rust", "heap-use-after-free", &outcome)?;
+    let cmd = cargo(&["--lib", "--test", "model"]);
     say(format!("$ {}", cmd.line()));
     let outcome = cmd.outcome(CARGO_LIMIT)?;
     say(&outcome.text);
