@@ -63,7 +63,7 @@ enum Command {
     ///
     /// Of memory and of threads, over C and Rust; of undefined behaviour, over C and C++ with every
     /// compiler found; of memory, over the Python package. Each first finds the faults that are
-    /// planted for it. RMON_TEST_PERCENT=5 makes it brief.
+    /// planted for it.
     Sanitize(sanitize::Args),
     /// Measures rmon against its targets
     Bench(bench::Args),

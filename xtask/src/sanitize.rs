@@ -41,6 +41,10 @@ const REPORTS: [&str; 4] =
 /// How often the programs do what they do often when they run with the other tests, in percent.
 const BRIEF: &str = "5";
 
+/// Undefined behaviour besides, with the run-time that comes with rustc's for addresses. That has
+/// nothing for C++'s own types.
+const BOTH: [&str; 3] = ["-fsanitize=undefined", "-fno-sanitize-recover=all", "-fno-sanitize=vptr"];
+
 /// Options of `cargo xtask sanitize`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -49,6 +53,9 @@ pub struct Args {
     /// Only the programs of c-tests/ whose names contain this; may be given several times
     #[arg(long = "program", value_name = "NAME")]
     names: Vec<String>,
+    /// What `cargo xtask test` does of it
+    #[arg(long, conflicts_with_all = ["parts", "names"])]
+    brief: bool,
     /// Show the output of every step
     #[arg(long, short)]
     verbose: bool,
@@ -81,8 +88,6 @@ enum Sanitizer {
 use Sanitizer::{Address, Thread, Undefined};
 
 impl Sanitizer {
-    const ALL: [Sanitizer; 3] = [Address, Thread, Undefined];
-
     /// What both compilers call it, and its folder.
     fn name(self) -> &'static str {
         match self {
@@ -200,6 +205,10 @@ impl Rust {
 /// Runs them in full, or as RMON_TEST_PERCENT says.
 pub fn run(args: Args) -> Result<ExitCode> {
     let mut steps = Steps::new(args.verbose);
+    if args.brief {
+        all(&mut steps)?;
+        return Ok(steps.finish());
+    }
     let wanted = |part| args.parts.is_empty() || args.parts.contains(&part);
     for (part, sanitizer) in
         [(Part::Address, Address), (Part::Thread, Thread), (Part::Undefined, Undefined)]
@@ -214,32 +223,28 @@ pub fn run(args: Args) -> Result<ExitCode> {
     Ok(steps.finish())
 }
 
-/// The steps of `cargo xtask test`: in full if it is thorough; else briefly, of the threads the
-/// storms.
+/// The steps of `cargo xtask test`: all if it is thorough. Else briefly memory and undefined
+/// behaviour in one go, and of the threads the storms.
 pub fn all(steps: &mut Steps) -> Result<()> {
-    for sanitizer in Sanitizer::ALL {
-        if steps.thorough {
-            one(steps, sanitizer, &[], None)?;
-        } else {
-            let names: &[&str] = if sanitizer == Thread { &["threads", "storm"] } else { &[] };
-            let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
-            one(steps, sanitizer, &names, Some(BRIEF))?;
-        }
+    if !steps.thorough {
+        one(steps, Address, &[], Some(BRIEF))?;
+        return one(steps, Thread, &["threads", "storm"].map(str::to_string), Some(BRIEF));
     }
-    if steps.thorough {
-        python::all(steps)?;
+    for sanitizer in [Address, Thread, Undefined] {
+        one(steps, sanitizer, &[], None)?;
     }
-    Ok(())
+    python::all(steps)
 }
 
-/// The steps of one. `percent`: briefly.
+/// The steps of one. `percent`: briefly, and what finds undefined behaviour comes with what looks at
+/// memory.
 fn one(
     steps: &mut Steps,
     sanitizer: Sanitizer,
     names: &[String],
     percent: Option<&str>,
 ) -> Result<()> {
-    let title = format!("sanitize {}", sanitizer.name());
+    let mut title = format!("sanitize {}", sanitizer.name());
     let (mut toolchains, missing) = compilers::find();
     if sanitizer != Undefined || percent.is_some() {
         toolchains.truncate(1);
@@ -249,10 +254,16 @@ fn one(
         return Ok(());
     }
     let rust = Rust::ask()?;
-    let Some(extra) = sanitizer.extra(&rust) else {
+    let Some(mut extra) = sanitizer.extra(&rust) else {
         steps.skip(&title, &format!("this rustc has no run-time of it for {}", rust.target));
         return Ok(());
     };
+    let mut faults = sanitizer.faults().to_vec();
+    if percent.is_some() && sanitizer == Address {
+        title.push_str(", undefined");
+        extra.compile.extend(BOTH.map(str::to_string));
+        faults.extend(Undefined.faults());
+    }
     let mut built = None;
     let build = || {
         built = Some(match sanitizer {
@@ -265,7 +276,9 @@ fn one(
         && let Some(library) = built
     {
         for toolchain in &toolchains {
-            let checks = Checks { sanitizer, library: &library, toolchain, extra: &extra, percent };
+            let library = &library;
+            let (extra, faults) = (&extra, &faults);
+            let checks = Checks { sanitizer, library, toolchain, extra, faults, percent };
             checks.all(steps, &title, names)?;
         }
     }
@@ -288,6 +301,7 @@ struct Checks<'a> {
     library: &'a Library,
     toolchain: &'a Toolchain,
     extra: &'a Extra,
+    faults: &'a [(&'a str, &'a str)],
     percent: Option<&'a str>,
 }
 
@@ -362,12 +376,11 @@ impl Checks<'_> {
         if !outcome.success() || reported(&outcome) {
             bail!("a program without a fault: {}", outcome.ending());
         }
-        let faults = self.sanitizer.faults();
-        for (fault, report) in faults {
+        for (fault, report) in self.faults {
             let outcome = self.checked(Cmd::new(&exe).arg(fault))?;
             finds(fault, report, &outcome)?;
         }
-        passed_with(format!("{} faults", faults.len()))
+        passed_with(format!("{} faults", self.faults.len()))
     }
 }
 
