@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -41,8 +42,8 @@ def built(folder: Path, with_rmon: bool) -> Any:
 
         flags += ["-DWITH_RMON", f"-I{rmon.get_include()}"]
     includes = [f"-I{sysconfig.get_path(which)}" for which in ("include", "platinclude")]
-    compiler = os.environ.get("CC", "cc")
-    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", *includes, *flags, str(source), "-o", str(target)]
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    command = [*compiler, "-shared", "-fPIC", "-O1", "-Wall", *includes, *flags, str(source), "-o", str(target)]
     subprocess.run(command, check=True)
     spec = importlib.util.spec_from_file_location(name, target)
     assert spec is not None and spec.loader is not None
