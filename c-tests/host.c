@@ -1,8 +1,11 @@
 /* host.c: what a host supplies through rmon_set_host: the current exception, and the description of its codes. */
 #include "firing.h"
 #include "listener.h"
+#include "waiting.h"
 
 #include <limits.h>
+
+#define SET RMON_EVENT_SET
 
 /* A small language run-time, with two functions and one exception at a time. */
 struct function {
@@ -321,7 +324,7 @@ static void a_host_of_before_the_first_version_is_refused_and_changes_nothing(vo
     struct machine machine = new_machine(), refused = new_machine();
     uint32_t size;
     hosts(&machine);
-    for (size = 0; size < sizeof(rmon_host); size++) {
+    for (size = 0; size < offsetof(rmon_host, begin_wait); size++) {
         rmon_host host = {0};
         host.struct_size = size;
         host.user_data = &refused;
@@ -351,9 +354,104 @@ static void a_host_of_a_later_version_is_accepted(void)
     later.host.user_data = &machine;
     later.host.current_exception = current_exception;
     later.host.describe = describe;
+    later.host.begin_wait = NULL;
+    later.host.end_wait = NULL;
     CHECK_EQ(rmon_set_host(&later.host), RMON_OK);
     CHECK_EQ(rmon_code_describe(&one, &out), RMON_OK);
     CHECK_EQ(machine.described, 1);
+    no_host();
+}
+
+/* --- waiting --- */
+
+/* A run-time with a lock that callbacks need, and who calls the library may have. */
+struct locked_machine {
+    pthread_mutex_t lock;
+    int begun, ended, inside;
+};
+
+static void *begin_wait(void *user_data)
+{
+    struct locked_machine *machine = (struct locked_machine *)user_data;
+    machine->begun++;
+    pthread_mutex_unlock(&machine->lock);
+    return &machine->ended;
+}
+
+static void end_wait(void *user_data, void *begun)
+{
+    struct locked_machine *machine = (struct locked_machine *)user_data;
+    pthread_mutex_lock(&machine->lock);
+    CHECK_PTR(begun, &machine->ended);
+    machine->ended++;
+}
+
+static int take_the_lock(void *user_data, const rmon_event *event)
+{
+    struct locked_machine *machine = (struct locked_machine *)user_data;
+    (void)event;
+    flag_set(&machine->inside, 1);
+    pthread_mutex_lock(&machine->lock);
+    CHECK_EQ(rmon_synchronize(), RMON_ERR_IN_CALLBACK);
+    pthread_mutex_unlock(&machine->lock);
+    return RMON_CONTINUE;
+}
+
+static void *fire_a_line(void *unused)
+{
+    struct scope mine = {{{0, 0}}, 0};
+    (void)unused;
+    scope_enters(&mine);
+    CHECK_EQ(fire(RMON_EVENT_LINE, &mine.states[RMON_EVENT_LINE], &one, 1), RMON_OK);
+    return NULL;
+}
+
+static void who_waits_lets_go_of_what_the_host_says(void)
+{
+    struct locked_machine machine = {PTHREAD_MUTEX_INITIALIZER, 0, 0, 0};
+    rmon_host host = {0};
+    pthread_t thread;
+    host.struct_size = sizeof host;
+    host.user_data = &machine;
+    host.begin_wait = begin_wait;
+    host.end_wait = end_wait;
+    tool_opens(0);
+    CHECK_EQ(rmon_register_callback(0, RMON_EVENT_LINE, take_the_lock, &machine, NULL), RMON_OK);
+    CHECK_EQ(rmon_set_events(0, SET(RMON_EVENT_LINE)), RMON_OK);
+    CHECK_EQ(rmon_set_host(&host), RMON_OK);
+    pthread_mutex_lock(&machine.lock);
+    thread = thread_start(fire_a_line, NULL);
+    CHECK(flag_reaches(&machine.inside, 1));
+    CHECK_EQ(rmon_synchronize(), RMON_OK);
+    CHECK(machine.begun == 1 && machine.ended == 1); /* not for the call that was refused */
+    no_host();
+    CHECK_EQ(rmon_synchronize(), RMON_OK);
+    pthread_mutex_unlock(&machine.lock);
+    thread_join(thread);
+    CHECK(machine.begun == 1 && machine.ended == 1);
+}
+
+static void hooks_beyond_the_size_that_a_host_says_are_not_there(void)
+{
+    struct locked_machine machine = {PTHREAD_MUTEX_INITIALIZER, 0, 0, 0};
+    uint32_t size;
+    for (size = offsetof(rmon_host, begin_wait); size < sizeof(rmon_host); size++) {
+        rmon_host host = {0};
+        host.struct_size = size;
+        host.user_data = &machine;
+        host.begin_wait = begin_wait;
+        host.end_wait = end_wait;
+        CHECK_EQ(rmon_set_host(&host), RMON_OK);
+        CHECK_EQ(rmon_synchronize(), RMON_OK);
+    }
+    {
+        rmon_host host = {0};
+        host.struct_size = sizeof host;
+        host.begin_wait = begin_wait; /* and no end */
+        CHECK_EQ(rmon_set_host(&host), RMON_OK);
+        CHECK_EQ(rmon_synchronize(), RMON_OK);
+    }
+    CHECK_EQ(machine.begun, 0);
     no_host();
 }
 
@@ -372,5 +470,7 @@ int main(void)
     RUN(a_host_replaces_the_one_before);
     RUN(a_host_of_before_the_first_version_is_refused_and_changes_nothing);
     RUN(a_host_of_a_later_version_is_accepted);
+    RUN(who_waits_lets_go_of_what_the_host_says);
+    RUN(hooks_beyond_the_size_that_a_host_says_are_not_there);
     return check_result();
 }

@@ -43,7 +43,9 @@ HOLDS(host_struct_size, offsetof(rmon_host, struct_size) == 0 && SIZE_OF(rmon_ho
 HOLDS(host_user_data, offsetof(rmon_host, user_data) == AFTER(4, void *));
 HOLDS(host_exception, offsetof(rmon_host, current_exception) == offsetof(rmon_host, user_data) + sizeof(void *));
 HOLDS(host_describe, offsetof(rmon_host, describe) == offsetof(rmon_host, current_exception) + sizeof(void (*)(void)));
-HOLDS(host_size, sizeof(rmon_host) == offsetof(rmon_host, describe) + sizeof(void (*)(void)));
+HOLDS(host_begin_wait, offsetof(rmon_host, begin_wait) == offsetof(rmon_host, describe) + sizeof(void (*)(void)));
+HOLDS(host_end_wait, offsetof(rmon_host, end_wait) == offsetof(rmon_host, begin_wait) + sizeof(void (*)(void)));
+HOLDS(host_size, sizeof(rmon_host) == offsetof(rmon_host, end_wait) + sizeof(void (*)(void)));
 
 HOLDS(set_is_32_bits, sizeof(RMON_EVENT_SET(RMON_EVENT_LINE)) == sizeof(uint32_t));
 HOLDS(set_is_unsigned, RMON_EVENT_SET(RMON_EVENT_PY_START) - 2 > 0);

@@ -389,6 +389,16 @@ typedef struct rmon_host {
      * followed.
      */
     int (*describe)(void *user_data, void *code, int delivering, struct rmon_code_info *info);
+    /**
+     * Called on a thread that is about to wait for callbacks: lets go of what it may hold and one of
+     * them may need, such as the lock of the language run-time. Counts only with `end_wait`.
+     */
+    void *(*begin_wait)(void *user_data);
+    /**
+     * Called on the same thread when the wait is over, with what `begin_wait` returned: takes it
+     * again.
+     */
+    void (*end_wait)(void *user_data, void *begun);
 } rmon_host;
 
 /**
@@ -1192,7 +1202,7 @@ int rmon_restart_events(void);
  *
  * Called from inside a callback or a destroy function it does not wait: what was removed is
  * destroyed later. A thread that waits here must not hold what a callback in flight is waiting for,
- * such as the lock of a language run-time.
+ * except for what the host lets go of meanwhile: the lock of its run-time, say (`rmon_host`).
  * Returns RMON_OK, or RMON_ERR_IN_CALLBACK.
  */
 int rmon_synchronize(void);

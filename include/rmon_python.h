@@ -261,6 +261,8 @@ static inline int rmon_python_is_tracing(const PyThreadState *thread)
 
 #define rmon_python_has_raised(thread) ((void)(thread), PyErr_Occurred() != NULL)
 #define rmon_python_current_exception NULL /* there is no way to ask whether a thread is attached */
+#define rmon_python_begin_wait NULL
+#define rmon_python_end_wait NULL
 
 #else
 
@@ -306,6 +308,20 @@ static inline void *rmon_python_current_exception(void *user_data)
     raised = rmon_python_take_raised();
     rmon_python_put_raised(raised); /* which holds it from here on */
     return raised;
+}
+
+/* rmon_host.begin_wait and end_wait: a callback that is waited for may be waiting for the GIL. */
+static inline void *rmon_python_begin_wait(void *user_data)
+{
+    (void)user_data;
+    return rmon_python_attached() != NULL ? PyEval_SaveThread() : NULL;
+}
+
+static inline void rmon_python_end_wait(void *user_data, void *thread)
+{
+    (void)user_data;
+    if (thread != NULL)
+        PyEval_RestoreThread((PyThreadState *)thread);
 }
 
 /* Tells extensions in the limited API what they cannot know, unless somebody has told them. Leaves no exception. */
@@ -417,6 +433,7 @@ static inline void rmon_python_set_up(void)
 {
     static const rmon_host host = {
         sizeof(rmon_host), NULL, rmon_python_current_exception, rmon_python_describe,
+        rmon_python_begin_wait, rmon_python_end_wait,
     };
     PyObject *monitoring = PySys_GetObject("monitoring");
     PyObject *missing = monitoring != NULL ? PyObject_GetAttrString(monitoring, "MISSING") : NULL;

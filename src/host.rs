@@ -37,6 +37,12 @@ pub struct Host {
             info: *mut CodeInfo,
         ) -> c_int,
     >,
+    /// Called on a thread that is about to wait for callbacks: lets go of what it may hold and one of
+    /// them may need, such as the lock of the language run-time. Counts only with `end_wait`.
+    pub begin_wait: Option<unsafe extern "C" fn(user_data: *mut c_void) -> *mut c_void>,
+    /// Called on the same thread when the wait is over, with what `begin_wait` returned: takes it
+    /// again.
+    pub end_wait: Option<unsafe extern "C" fn(user_data: *mut c_void, begun: *mut c_void)>,
 }
 
 // SAFETY: a host promises that its hooks may be called with its user data from any thread.
@@ -46,7 +52,29 @@ unsafe impl Sync for Host {}
 
 impl Host {
     /// The size of the table's first version: the least `struct_size` that is accepted.
-    pub const FIRST_SIZE: u32 = size_of::<Host>() as u32;
+    pub const FIRST_SIZE: u32 = core::mem::offset_of!(Host, begin_wait) as u32;
+
+    /// A copy of a table, whose version may be older or newer.
+    ///
+    /// # Safety
+    /// `table` is valid for reads of its `struct_size`, which is at least [`Host::FIRST_SIZE`].
+    pub unsafe fn read(table: *const Host) -> Host {
+        // SAFETY: the caller's promise: the first version's fields are there, and the others if the
+        // size says so.
+        unsafe {
+            if (*table).struct_size as usize >= size_of::<Host>() {
+                return *table;
+            }
+            Host {
+                struct_size: (*table).struct_size,
+                user_data: (*table).user_data,
+                current_exception: (*table).current_exception,
+                describe: (*table).describe,
+                begin_wait: None,
+                end_wait: None,
+            }
+        }
+    }
 }
 
 /// A table once set, for ever: a fire may be reading it. It keeps its predecessors reachable.
@@ -79,6 +107,23 @@ pub fn current_exception() -> Result<*mut c_void> {
     // SAFETY: a host promises that its hook may be called with its user data.
     let exception = unsafe { hook(host.user_data) };
     if exception.is_null() { Err(Error::NoException) } else { Ok(exception) }
+}
+
+/// Does something that waits for callbacks, without what this thread may hold of the host's. From
+/// inside a callback nothing waits, and nothing is let go.
+pub fn while_waiting<R>(wait: impl FnOnce() -> R) -> R {
+    let host = host().filter(|_| !thread::current().is_inside());
+    let Some((host, begin, end)) =
+        host.and_then(|host| Some((host, host.begin_wait?, host.end_wait?)))
+    else {
+        return wait();
+    };
+    // SAFETY: a host promises that its hooks may be called with its user data.
+    let begun = unsafe { begin(host.user_data) };
+    let result = wait();
+    // SAFETY: as above; on the same thread, with what the other returned.
+    unsafe { end(host.user_data, begun) };
+    result
 }
 
 /// Describes any code: rmon's own, or the host's by its hook. The answer fills `struct_size` bytes

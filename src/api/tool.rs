@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::CodeLike;
 use crate::event::{Event, EventSet};
 use crate::ffi::attach::find_emitters;
+use crate::host;
 use crate::registry;
 use crate::status::{Error, Result};
 use crate::tool::{CONTINUE, Candidate, DISABLE, FiredEvent, ToolId};
@@ -191,5 +192,5 @@ pub fn restart_events() -> Result<()> {
 /// # Errors
 /// [`Error::InCallback`], without waiting, when called from inside a callback.
 pub fn synchronize() -> Result<()> {
-    registry::synchronize()
+    host::while_waiting(registry::synchronize)
 }

@@ -172,6 +172,6 @@ pub unsafe extern "C" fn rmon_set_host(host: *const Host) -> c_int {
             return Err(Error::InvalidArgument);
         }
         // SAFETY: the caller's promise; the first version is covered.
-        host::set(Some(unsafe { *host }))
+        host::set(Some(unsafe { Host::read(host) }))
     })
 }

@@ -9,6 +9,7 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use super::attach::find_emitters;
 use super::{event_set, not_null, status};
 use crate::event::{Event, EventSet};
+use crate::host;
 use crate::registry;
 use crate::status::{Error, Result, contained};
 use crate::tool::{Candidate, FiredEvent, ToolId};
@@ -264,9 +265,9 @@ pub extern "C" fn rmon_restart_events() -> c_int {
 ///
 /// Called from inside a callback or a destroy function it does not wait: what was removed is
 /// destroyed later. A thread that waits here must not hold what a callback in flight is waiting for,
-/// such as the lock of a language run-time.
+/// except for what the host lets go of meanwhile: the lock of its run-time, say (`rmon_host`).
 /// Returns RMON_OK, or RMON_ERR_IN_CALLBACK.
 #[unsafe(no_mangle)]
 pub extern "C" fn rmon_synchronize() -> c_int {
-    status(registry::synchronize)
+    status(|| host::while_waiting(registry::synchronize))
 }

@@ -104,7 +104,9 @@ static int describe(void *user_data, void *code, int delivering, rmon_code_info 
     return rmon_python_describe(user_data, code, delivering, info);
 }
 
-static const rmon_host host = {sizeof(rmon_host), NULL, rmon_python_current_exception, describe};
+static const rmon_host host = {
+    sizeof(rmon_host), NULL, rmon_python_current_exception, describe, rmon_python_begin_wait, rmon_python_end_wait,
+};
 
 static int execute(PyObject *module)
 {

@@ -104,18 +104,21 @@ def test_control_with_the_gil_while_callbacks_wait_for_it(emitters: Emitters) ->
 
 
 @pytest.mark.thorough
-def test_synchronize_without_the_gil_while_callbacks_wait_for_it(emitters: Emitters) -> None:
+@pytest.mark.parametrize("with_gil", [False, True])
+def test_synchronize_while_callbacks_wait_for_the_gil(emitters: Emitters, with_gil: bool) -> None:
+    """It gives the GIL away while it waits."""
+    library = (ctypes.PyDLL if with_gil else ctypes.CDLL)(emitters.rmon._name)
     native, seen = emitters.make_code(), []
     crowd = emitters.start(native, 4)
     listen("LINE", lambda code, *args: seen.append(None) if not python_code(code) else None)
 
     def synchronize() -> None:
         for _ in range(10):
-            assert emitters.rmon.rmon_synchronize() == 0
+            assert library.rmon_synchronize() == 0
 
     run_together(synchronize, synchronize)
     M.free_tool_id(TOOL)
-    assert emitters.rmon.rmon_synchronize() == 0
+    assert library.rmon_synchronize() == 0
     count = len(seen)
     _, failed = emitters.stop(crowd)
     assert failed == 0 and count == len(seen) > 0
