@@ -1,5 +1,5 @@
-/* A plug-in of deadlock.c that attaches lazily, and has the program make control calls while the loader loads and unloads
-   it. */
+/* A plug-in of deadlock.c that attaches lazily, and has the program make control calls while the loader loads and
+   unloads it. */
 #define _GNU_SOURCE
 #define RMON_LAZY
 #include <rmon.h>

@@ -96,7 +96,7 @@ static void what_was_made_can_be_given_back_asleep(void)
     void *handle = lazy_load("lazy_emitter");
     const struct lazy_emitter *emitter = lazy_emitter_of(handle);
     int asked = 0;
-    rmon_host host = {sizeof host, &asked, NULL, describe};
+    rmon_host host = {sizeof host, &asked, NULL, describe, NULL, NULL};
     rmon_code_info info = {sizeof info, 0, NULL, NULL, NULL, NULL, 0};
     void *code = emitter->code_new();
     CHECK(code != NULL);
