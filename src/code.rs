@@ -368,7 +368,7 @@ mod tests {
     fn branch_is_off_where_both_directions_are() {
         static TABLES: Tables<0xff> = Tables([const { Table::new() }; EVENT_COUNT]);
         let mut marks = Marks::new(&TABLES);
-        let (code, freed) = (core::ptr::without_provenance_mut(64), &mut Vec::new());
+        let (code, freed) = (core::ptr::without_provenance_mut(64), &mut Jobs::new());
         disable(&mut marks, 2, code, 8, Event::BranchLeft, freed).unwrap();
         assert_eq!(marks.get(code, 8, Event::Branch), 0);
         disable(&mut marks, 2, code, 8, Event::BranchRight, freed).unwrap();
@@ -387,7 +387,7 @@ mod tests {
     fn local_events_read_back() {
         static TABLES: Tables<0> = Tables([const { Table::new() }; EVENT_COUNT]);
         let mut marks = Marks::new(&TABLES);
-        let (code, freed) = (core::ptr::without_provenance_mut(64), &mut Vec::new());
+        let (code, freed) = (core::ptr::without_provenance_mut(64), &mut Jobs::new());
         let set = (EventSet::LINE | EventSet::CALL | EventSet::BRANCH).normalised().unwrap();
         set_local_events(&mut marks, 5, code, set, freed).unwrap();
         assert_eq!(local_events(&marks, 5, code), set);
