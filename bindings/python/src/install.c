@@ -74,6 +74,8 @@ static int take_wrappers_away(Interpreter *self)
             continue;
         found = PyObject_GetAttrString(monitoring, function_names[i]);
         if (found == NULL) {
+            if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+                return -1;
             PyErr_Clear();
             continue;
         }
@@ -240,7 +242,7 @@ static int uninstall(Interpreter *self)
 
 static int install(Interpreter *self, bool debugger)
 {
-    int tool;
+    int tool, status = 0;
     if (self->installed == 0 && put_wrappers(self) < 0) {
         PyObject *raised = rmon_python_take_raised();
         (void)take_wrappers_away(self);
@@ -250,16 +252,17 @@ static int install(Interpreter *self, bool debugger)
     }
     self->installed++;
     self->debuggers = self->debuggers << 1 | debugger;
-    for (tool = 0; self->installed == 1 && tool < TOOLS; tool++) {
-        if (adopt(self, tool) < 0) {
-            PyObject *raised = rmon_python_take_raised();
-            (void)uninstall(self);
-            PyErr_Clear();
-            rmon_python_put_raised(raised);
-            return -1;
-        }
+    for (tool = 0; status == 0 && self->installed == 1 && tool < TOOLS; tool++)
+        status = adopt(self, tool);
+    if (status == 0)
+        status = tell_all(self);
+    if (status < 0) {
+        PyObject *raised = rmon_python_take_raised();
+        (void)uninstall(self);
+        PyErr_Clear();
+        rmon_python_put_raised(raised);
     }
-    return tell_all(self);
+    return status;
 }
 
 /* ---- The installation as a context manager ---- */

@@ -94,8 +94,9 @@ def test_no_memory(script: Callable[..., None], operation: str) -> None:
         from _testcapi import set_nomemory, remove_mem_hooks
         def view():
             tools = [tool for tool in range(6) if M.get_tool(tool) is not None]
-            interpreters = getattr(getattr(sys, "monitoring", None), "get_tool", None)
-            return interpreters, [(tool, M.get_events(tool), M.get_local_events(tool, code)) for tool in tools]
+            return [(tool, M.get_events(tool), M.get_local_events(tool, code)) for tool in tools]
+        def installed():
+            return getattr(sys, "monitoring", None) and sys.monitoring.get_tool
         def reset():
             for tool in range(1, 5):
                 M.free_tool_id(tool)
@@ -115,7 +116,7 @@ def test_no_memory(script: Callable[..., None], operation: str) -> None:
             pass
         instance, name, events = Instance(), "a name", E.LINE | E.JUMP | E.CALL
         enter, leave, line, call = scope.__enter__, scope.__exit__, scope.line, scope.call
-        failed = 0
+        failed, native = 0, installed()
         exec(f"def operation():\\n    {sys.argv[1]}")
         sys.unraisablehook = lambda error: None
         for first in range(60):
@@ -136,6 +137,8 @@ def test_no_memory(script: Callable[..., None], operation: str) -> None:
                 if failed_here:
                     failed += 1
                     assert view() == before, (first, count, before, view())
+                    # to undo it takes memory, too
+                    assert installed() == native or count > 1, first
                 log.clear()
         reset()
         assert fire(7) == [(7,)]
