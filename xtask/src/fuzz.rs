@@ -98,7 +98,7 @@ fn planted(steps: &mut Steps, named: impl Fn(&str) -> bool, seconds: u64) {
 
 /// Looks for faults that nobody planted.
 fn search(steps: &mut Steps, named: impl Fn(&str) -> bool, seconds: u64, keeps: bool) {
-    let built = || build(&root()).and_then(|()| passed_with(""));
+    let built = || build(&root(), &programs_dir()).and_then(|()| passed_with(""));
     if !steps.run("build what is fuzzed", built) {
         return;
     }
@@ -119,16 +119,16 @@ fn corpus(target: &str) -> PathBuf {
     root().join("fuzz/corpus").join(target)
 }
 
-/// Builds the targets of a tree.
-fn build(tree: &Path) -> Result<()> {
+/// Builds the targets of a tree, in a folder of its own: to cargo, two trees' crates may be the same.
+fn build(tree: &Path, dir: &Path) -> Result<()> {
     let host = Cmd::new("rustc").arg("-vV").read()?;
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("no host")?;
     let manifest = tree.join("fuzz/Cargo.toml");
     // A target that is named, so that build scripts and macros are not instrumented.
     let cmd = sh::cargo().args(["build", "--release", "--locked", "--target", host]);
-    let cmd = cmd.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(programs_dir());
+    let cmd = cmd.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(dir);
     cmd.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", RUSTFLAGS).run()?;
-    let made = programs_dir().join(host).join("release");
+    let made = dir.join(host).join("release");
     for target in TARGETS {
         fs::copy(made.join(target), program(target)).with_context(|| made.display().to_string())?;
     }
@@ -212,7 +212,7 @@ fn found(target: &str, file: &str, what: &str, instead: &str, seconds: u64) -> R
     let source = fs::read_to_string(&path)?;
     ensure!(source.matches(what).count() == 1, "{file} has not once: {what}");
     fs::write(&path, source.replace(what, instead))?;
-    build(&tree)?;
+    build(&tree, &target_dir().join("fuzz-planted"))?;
     let work = fresh_dir("fuzz-planted-work")?;
     let outcome = fuzz(target, &[&work, &corpus(target)], seconds)?;
     sh::say(&outcome.text);
