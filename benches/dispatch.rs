@@ -1,10 +1,10 @@
 //! Criterion benchmarks of the fire path as a Rust program has it: librmon linked in, the C functions called directly.
 //!
-//! `cargo bench -p rmon-bench`. For the targets, and for rows that are compared within one run, see `cargo xtask bench`.
+//! `cargo bench -p rmon-bench`; `cargo xtask bench` has these rows among its own.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::hint::black_box;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use rmon as _; // for its symbols
@@ -72,29 +72,37 @@ fn fire(c: &mut Criterion, name: &str, count: c_int) {
     }
 }
 
+/// The limit: a call of the same callback that no compiler can see through.
+fn call(c: &mut Criterion) {
+    c.bench_function("rust_call", |b| {
+        let callback: Callback = nothing;
+        b.iter(|| black_box(callback)(black_box(null_mut()), null()))
+    });
+}
+
 fn rmon_fires(c: &mut Criterion) {
     for count in [1, 2, 6] {
-        fire(c, &format!("rmon fire, {count} native"), count);
+        fire(c, &format!("rust_fire_{count}"), count);
     }
 }
 
 fn tracing_events(c: &mut Criterion) {
     let event =
         || tracing::event!(Level::INFO, offset = black_box(16_i32), line = black_box(7_i32));
-    c.bench_function("tracing event, nobody", |b| b.iter(event));
+    c.bench_function("rust_tracing_disabled", |b| b.iter(event));
     tracing::subscriber::with_default(Silent, || {
-        c.bench_function("tracing event, silent subscriber of this thread", |b| b.iter(event));
+        c.bench_function("rust_tracing_event_local", |b| b.iter(event));
     });
 }
 
 fn tracing_global_event(c: &mut Criterion) {
     rmon_bench::bench_tracing_subscribe();
-    c.bench_function("tracing event, silent subscriber", |b| {
+    c.bench_function("rust_tracing_event", |b| {
         b.iter(|| {
             tracing::event!(Level::INFO, offset = black_box(16_i32), line = black_box(7_i32))
         });
     });
 }
 
-criterion_group!(benches, rmon_fires, tracing_events, tracing_global_event);
+criterion_group!(benches, call, rmon_fires, tracing_events, tracing_global_event);
 criterion_main!(benches);

@@ -10,6 +10,8 @@
 enum { BURSTS = 5 };
 
 static cpu_set_t processors; /* that the program was started on */
+unsigned long bench_size;
+uint64_t bench_least_passes = 64;
 
 void bench_expect(int holds, const char *what)
 {
@@ -80,7 +82,7 @@ static struct burst run_burst(void (*loop)(uint64_t), uint64_t n)
 static void time_row(const struct bench_row *row, unsigned ms)
 {
     double goal = ms * 1e6 / BURSTS;
-    uint64_t n = 64;
+    uint64_t n = bench_least_passes;
     while (run_burst(row->loop, n).wall_ns < goal / 2 && n < UINT64_C(1) << 40)
         n *= 2;
     struct burst best = {1e300, 1e300};
@@ -95,11 +97,14 @@ static void time_row(const struct bench_row *row, unsigned ms)
     bench_print("wall_ns", best.wall_ns / (double)n);
 }
 
+/* What follows a colon is the size; without one, there is none. */
 static const struct bench_row *find_row(const struct bench_row *const *tables, const char *name)
 {
+    size_t length = strcspn(name, ":");
+    bench_size = name[length] ? strtoul(name + length + 1, NULL, 10) : 0;
     for (; *tables; tables++)
         for (const struct bench_row *row = *tables; row->name; row++)
-            if (strcmp(row->name, name) == 0)
+            if (strncmp(row->name, name, length) == 0 && row->name[length] == 0)
                 return row;
     return NULL;
 }

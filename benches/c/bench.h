@@ -18,6 +18,12 @@ struct bench_row {
 /* Runs `PROGRAM list`, `PROGRAM time ROW MILLISECONDS` or `PROGRAM count ROW N`. `tables` ends with NULL. */
 int bench_main(int argc, char **argv, const struct bench_row *const *tables);
 
+/* The number at the end of a row's name, "ROW:NUMBER": how much there is of what the row is about. 0 if there is none. */
+extern unsigned long bench_size;
+
+/* How many passes a loop has at least when it is timed; a setup may ask for more, so that each thing has its turn. */
+extern uint64_t bench_least_passes;
+
 /* Writes one result, as a line "KEY VALUE". */
 void bench_print(const char *key, double value);
 

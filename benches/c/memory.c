@@ -1,5 +1,5 @@
 /*
- * What the library keeps in memory: for a fire, for a disabled location, for a code that died.
+ * What the library keeps in memory: for a fire, a disabled location, a code, local events, a code that died.
  *
  * A program of its own, since it stands in for the allocator: each block that the library asks for is counted.
  * The numbers are exact and the same in every run.
@@ -122,6 +122,45 @@ static void per_location(unsigned locations)
     bench_print("last_bytes", last);
 }
 
+/* Bytes per disabled location, where there are so many, ten in each code. */
+static void of_locations(unsigned locations)
+{
+    enum { PER_CODE = 10 };
+    void **codes = calloc(locations / PER_CODE, sizeof *codes);
+    BENCH_EXPECT(codes && locations % PER_CODE == 0);
+    disabling(RMON_EVENT_LINE);
+    rmon_state *state = bench_state(RMON_EVENT_LINE);
+    for (unsigned i = 0; i < locations / PER_CODE; i++)
+        codes[i] = bench_code("disabled");
+    int64_t before = live_after_synchronize();
+    for (unsigned i = 0; i < locations; i++)
+        bench_expect_ok(rmon_fire_line(state, codes[i / PER_CODE], 0, (int32_t)(i % PER_CODE)));
+    BENCH_EXPECT(bench_calls == locations);
+    bench_print("bytes", (double)(live_after_synchronize() - before) / locations);
+}
+
+/* Bytes per code of rmon's own. */
+static void of_codes(unsigned codes)
+{
+    bench_claim(1, RMON_EVENT_LINE);
+    int64_t before = live_after_synchronize();
+    for (unsigned i = 0; i < codes; i++)
+        BENCH_EXPECT(bench_code("a code of rmon's"));
+    bench_print("bytes", (double)(live_after_synchronize() - before) / codes);
+}
+
+/* Bytes per code with local events, beside the code's own. */
+static void of_local_events(unsigned codes)
+{
+    static char foreign[1 << 20];
+    bench_claim(1, RMON_EVENT_LINE);
+    BENCH_EXPECT(codes <= sizeof foreign);
+    int64_t before = live_after_synchronize();
+    for (unsigned i = 0; i < codes; i++)
+        BENCH_EXPECT(rmon_set_local_events(0, &foreign[i], RMON_EVENT_SET(RMON_EVENT_LINE)) == RMON_OK);
+    bench_print("bytes", (double)(live_after_synchronize() - before) / codes);
+}
+
 /* A code that is made, listened to, fired in, has locations disabled, and dies. */
 static void live_and_die(int count, int forget)
 {
@@ -164,6 +203,9 @@ static void per_forgotten_code(unsigned codes)
 static const struct bench_row memory_rows[] = {
     {.name = "memory_fire", .report = per_fire},
     {.name = "memory_location", .report = per_location},
+    {.name = "memory_locations", .report = of_locations},
+    {.name = "memory_codes", .report = of_codes},
+    {.name = "memory_local_events", .report = of_local_events},
     {.name = "memory_released_code", .report = per_released_code},
     {.name = "memory_forgotten_code", .report = per_forgotten_code},
     {0},

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-enum { LINE = 7, LOCATIONS = 64 };
+enum { LINE = 7, LOCATIONS = 64, MANY_CODES = 10000, LINES = 10 };
 
 static void *code;
 static rmon_state *state;
@@ -31,6 +31,35 @@ BENCH_FUNCTION void fire_in_turn(uint64_t n)
     rmon_state *at = state;
     void *in = code;
     BENCH_REPEAT(n) fire_line(at, in, (int32_t)(bench_pass % LOCATIONS));
+}
+
+static void *codes[MANY_CODES];
+
+/* 100,000 locations take turns, the next one never in the same code. */
+BENCH_FUNCTION void fire_in_many(uint64_t n)
+{
+    rmon_state *at = state;
+    size_t in = 0;
+    int32_t line = 0;
+    BENCH_REPEAT(n)
+    {
+        fire_line(at, codes[in], line);
+        in = in + 7 < MANY_CODES ? in + 7 : in + 7 - MANY_CODES;
+        line = line + 1 < LINES ? line + 1 : 0;
+    }
+}
+
+/* The same without the fire. */
+BENCH_FUNCTION void many_only(uint64_t n)
+{
+    size_t in = 0;
+    int32_t line = 0;
+    BENCH_REPEAT(n)
+    {
+        __asm__ volatile("" ::"r"(codes[in]), "r"(2 * line), "r"(line));
+        in = in + 7 < MANY_CODES ? in + 7 : in + 7 - MANY_CODES;
+        line = line + 1 < LINES ? line + 1 : 0;
+    }
 }
 
 static void nobody(void)
@@ -67,6 +96,24 @@ static void shared_state_one(void)
 static void shared_state_many(void)
 {
     shared_state(LOCATIONS);
+}
+
+/* The same with 100,000 locations in 10,000 codes. */
+static void disabled_everywhere(void)
+{
+    state = bench_state(RMON_EVENT_LINE);
+    bench_listen(1, RMON_EVENT_LINE);
+    bench_count_calls(0, RMON_EVENT_LINE, RMON_DISABLE);
+    bench_enter();
+    for (int i = 0; i < MANY_CODES; i++) {
+        codes[i] = bench_code("one of many");
+        for (int32_t line = 0; line < LINES; line++)
+            fire_line(state, codes[i], line);
+    }
+    bench_expect(bench_calls == MANY_CODES * LINES, "each location is seen once");
+    calls_before = bench_calls;
+    code = codes[MANY_CODES / 2];
+    bench_least_passes = MANY_CODES * LINES;
 }
 
 static void nobody_was_called(void)
@@ -109,11 +156,31 @@ static void elsewhere(void)
     calls_before = bench_calls;
 }
 
+/* The tool listens to lines of 10,000 codes; those fired are of as many others. */
+static void elsewhere_many(void)
+{
+    for (int i = 0; i < MANY_CODES; i++) {
+        void *chosen = bench_code("chosen");
+        BENCH_EXPECT(i > 0 || rmon_use_tool_id(0, "bench") == RMON_OK);
+        BENCH_EXPECT(rmon_set_local_events(0, chosen, RMON_EVENT_SET(RMON_EVENT_LINE)) == RMON_OK);
+        codes[i] = bench_code("elsewhere");
+    }
+    bench_count_calls(0, RMON_EVENT_LINE, RMON_CONTINUE);
+    state = bench_state(RMON_EVENT_LINE);
+    bench_enter();
+    code = codes[MANY_CODES / 2];
+    bench_least_passes = MANY_CODES;
+}
+
 const struct bench_row quiet_rows[] = {
     {.name = "fire_disabled", .setup = nobody, .loop = fire_one, .check = stayed_inactive},
     {.name = "disabled_location", .setup = shared_state_one, .loop = fire_one, .check = nobody_was_called},
     {.name = "disabled_locations_64", .setup = shared_state_many, .loop = fire_in_turn, .check = nobody_was_called},
+    {.name = "disabled_of_100000", .setup = disabled_everywhere, .loop = fire_one, .check = nobody_was_called},
+    {.name = "disabled_100000", .setup = disabled_everywhere, .loop = fire_in_many, .check = nobody_was_called},
+    {.name = "many_only", .setup = disabled_everywhere, .loop = many_only},
     {.name = "disabled_own_state", .setup = own_state, .loop = fire_one, .check = own_state_was_cleared},
     {.name = "local_elsewhere", .setup = elsewhere, .loop = fire_one, .check = nobody_was_called},
+    {.name = "local_elsewhere_10000", .setup = elsewhere_many, .loop = fire_in_many, .check = nobody_was_called},
     {0},
 };

@@ -4,10 +4,16 @@
 //! their ceilings decide the exit status. Times are noise on a shared machine: each is a median of interleaved repeats,
 //! is judged only as a ratio to another row of the same run, and decides nothing.
 //!
-//! The rows themselves are C, in benches/c; [`rows`] says which there are and what is expected of them.
+//! The rows themselves are in benches/: C, Rust (timed by criterion), Cython, and Python. [`rows`] says which there are and
+//! what is expected of them; [`curves`] has those that are about size.
 
 mod count;
+mod criterion;
+mod curves;
+mod interpreters;
+mod lttng;
 mod machine;
+mod plot;
 mod programs;
 mod report;
 mod rows;
@@ -16,10 +22,12 @@ mod verdict;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
-use crate::sh::{say, target_dir};
+use crate::sh::{on_path, root, say, target_dir};
+use crate::steps::{Verdict, passed_with};
 use programs::Programs;
 use report::Report;
 
@@ -35,6 +43,9 @@ pub struct Args {
     /// Fewer and shorter repeats: minutes become seconds, and times become rough
     #[arg(long)]
     quick: bool,
+    /// Draw the curves anew, in docs/performance/
+    #[arg(long, conflicts_with = "instructions_only")]
+    plots: bool,
     /// Measure the librmon that is installed there (include/rmon.h, lib/librmon.so) instead of building one
     #[arg(long, value_name = "DIR")]
     prefix: Option<PathBuf>,
@@ -62,27 +73,54 @@ impl Args {
 /// Runs the measurements.
 pub fn run(args: Args) -> Result<ExitCode> {
     let effort = args.effort();
+    let start = Instant::now();
     let rows = rows::select(args.filter.as_deref(), effort.is_none())?;
-    let programs = Programs::build(args.prefix.as_deref(), effort.is_some())?;
-    let rows: Vec<_> = rows.into_iter().filter(|row| programs.has(row.program)).collect();
+    let programs = Programs::build(&rows, args.prefix.as_deref(), args.quick)?;
+    let rows: Vec<_> = rows.into_iter().filter(|row| programs.has(row)).collect();
 
     say("counting instructions ...");
     let counts = count::all(&programs, &rows)?;
     let samples = samples::all(&programs, &rows, effort.as_ref())?;
     let report = Report {
-        machine: machine::describe(&programs)?,
-        repeats: effort.map_or(0, |effort| effort.repeats),
+        machine: machine::describe(&programs, &rows)?,
+        repeats: effort.as_ref().map_or(0, |effort| effort.repeats),
         library: programs.library_version.clone(),
+        left_out: &programs.left_out,
         rows: &rows,
         verdicts: verdict::all(&rows, &counts, &samples),
         counts: &counts,
         samples: &samples,
-        callgrind_files: programs.callgrind_files(),
+        seconds: start.elapsed().as_secs(),
     };
-    print!("{}", report.text());
+    say(report.text());
     let path = args.json.unwrap_or_else(|| target_dir().join("bench/report.json"));
     std::fs::write(&path, report.json()?)
         .with_context(|| format!("cannot write {}", path.display()))?;
     say(format!("the same numbers: {}", path.display()));
+    if args.plots {
+        let dir = root().join("docs/performance");
+        let note = format!("{}; {}", machine::processor(), programs.c_compiler);
+        let drawn = curves::draw(&dir, &note, &counts, &samples)?;
+        say(format!("plots drawn: {drawn}, in {}", dir.display()));
+    }
     Ok(if report.ceilings_hold() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// For the tests: the ceilings, which every run repeats.
+pub fn ceilings() -> Result<Verdict> {
+    if !on_path("valgrind") {
+        return Ok(Verdict::Skipped("valgrind not found".to_string()));
+    }
+    let rows = rows::select(None, true)?;
+    let programs = Programs::build(&rows, None, true)?;
+    let counts = count::all(&programs, &rows)?;
+    let samples = samples::all(&programs, &rows, None)?;
+    let verdicts = verdict::all(&rows, &counts, &samples);
+    let broken: Vec<_> = verdicts.iter().filter(|verdict| verdict.breaks_ceiling()).collect();
+    if !broken.is_empty() {
+        let texts: Vec<_> = broken.iter().map(|verdict| report::broken_text(verdict)).collect();
+        bail!("{}", texts.join("\n"));
+    }
+    let judged = verdicts.iter().filter(|verdict| verdict.is_exact() && verdict.measured.is_some());
+    passed_with(format!("{} ceilings hold", judged.count()))
 }

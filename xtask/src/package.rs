@@ -89,7 +89,7 @@ fn sources() -> PathBuf {
 }
 
 /// Builds the package as pip does for a user; the wheel.
-fn build_wheel(python: &Python) -> Result<PathBuf> {
+pub fn build_wheel(python: &Python) -> Result<PathBuf> {
     let dir = fresh_dir(&format!("wheels/{}", python.name))?;
     let venv = pythons::venv(python, "package")?;
     pip_wheel(&venv, &sources(), &dir)?.env("CARGO_TARGET_DIR", target_dir()).run()?;

@@ -10,8 +10,8 @@ use crate::pythons::{self, Python};
 use crate::sh::{self, root, target_dir};
 use crate::steps::{Steps, passed, passed_with};
 use crate::{
-    abi, bless, c_tests, cargo_c, crates, examples, exports, fuzz, headers, install, installed,
-    package, pytests, rust_api, rust_extension, sanitize, supply, valgrind,
+    abi, bench, bless, c_tests, cargo_c, crates, examples, exports, fuzz, headers, install,
+    installed, package, pytests, rust_api, rust_extension, sanitize, supply, valgrind,
 };
 
 /// Options of `cargo xtask test`.
@@ -146,6 +146,7 @@ fn with_library(
         valgrind::all(steps, library, &[])?;
         sanitize::all(steps)?;
     }
+    steps.run("bench: instruction ceilings", bench::ceilings);
     steps.run("install: pkg-config", || install::check(library, installed::pkg_config));
     steps.run("install: CMake", || install::check(library, installed::cmake));
     steps.run("what a static librmon needs", install::static_libs);

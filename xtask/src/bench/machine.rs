@@ -6,10 +6,11 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::programs::Programs;
+use super::rows::Row;
 use crate::sh::Cmd;
 
 /// What the numbers were measured on, by name.
-pub fn describe(programs: &Programs) -> Result<Map<String, Value>> {
+pub fn describe(programs: &Programs, rows: &[&Row]) -> Result<Map<String, Value>> {
     let mut facts = Map::new();
     let mut add = |name: &str, value: Value| drop(facts.insert(name.to_string(), value));
     add("processor", json!(processor()));
@@ -19,15 +20,14 @@ pub fn describe(programs: &Programs) -> Result<Map<String, Value>> {
     add("c compiler", json!(programs.c_compiler));
     add("rustc", json!(Cmd::new("rustc").arg("--version").read()?));
     add("valgrind", json!(Cmd::new("valgrind").arg("--version").read()?));
-    if let Some(python) = &programs.python {
-        let script = "import sys, sysconfig; print(sys.version.split()[0], sysconfig.get_config_var('OPT') or '')";
-        add("cpython", json!(Cmd::new(&python.exe).args(["-c", script]).read()?.trim()));
+    for (name, text) in programs.interpreters.names(rows) {
+        add(&name, json!(text));
     }
     Ok(facts)
 }
 
 /// The model as Linux names it.
-fn processor() -> String {
+pub fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name"));
     model.map_or_else(

@@ -1,18 +1,22 @@
 //! Builds the benchmark programs of benches/, and says how a row of one is run.
+//!
+//! Only those are built whose rows are wanted. What a machine lacks is said by name, and its rows are left out.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::rows::{Program, Row};
+use super::interpreters::Interpreters;
+use super::lttng;
+use super::rows::{LTTNG_RECORDING, Program, Row};
 use crate::compilers::{self, Toolchain};
 use crate::library::{self, STATIC_LIBS};
-use crate::pythons::{self, Python};
 use crate::sh::{self, Cmd, root, say, target_dir};
 
 /// How everything here is compiled: as a user's release build would be.
-const OPTIMIZATION: &str = "-O2";
+pub const OPTIMIZATION: &str = "-O2";
 
 /// The sources of the main program, besides those that are compiled apart.
 const MAIN: [&str; 9] = [
@@ -31,9 +35,6 @@ const MAIN: [&str; 9] = [
 const LTO_OFF: [&str; 2] = ["profile.release.lto=false", "profile.release.codegen-units=16"];
 const LTO_FAT: [&str; 2] = ["profile.release.lto='fat'", "profile.release.codegen-units=1"];
 
-/// The version of CPython whose API is the peer. Its C API for monitoring begins there.
-const PEER: (u8, u8) = (3, 13);
-
 /// The programs, built.
 pub struct Programs {
     dir: PathBuf,
@@ -41,15 +42,18 @@ pub struct Programs {
     pub library_version: String,
     /// The C compiler, as its own first line of --version names it.
     pub c_compiler: String,
-    /// The interpreter of the peer, if there is one and it was wanted.
-    pub python: Option<Python>,
-    with_peers: bool,
+    /// The interpreters in which rows are run.
+    pub interpreters: Interpreters,
+    /// What is left out, and why.
+    pub left_out: Vec<String>,
+    built: HashSet<Program>,
+    lttng_runs: bool,
 }
 
 impl Programs {
-    /// Builds them against the librmon that is installed in `prefix`, or that is built for it, as a shared library; the
-    /// programs of others too, if rmon is to be compared with them.
-    pub fn build(prefix: Option<&Path>, with_peers: bool) -> Result<Programs> {
+    /// Builds those that have one of the rows, against the librmon that is installed in `prefix`, or that is built for
+    /// it, as a shared library.
+    pub fn build(rows: &[&Row], prefix: Option<&Path>, quick: bool) -> Result<Programs> {
         let (include, lib) = match prefix {
             Some(prefix) => {
                 let prefix = fs::canonicalize(prefix)
@@ -64,63 +68,69 @@ impl Programs {
             .context("the benchmarks need a C compiler: gcc, clang, or what CC names")?;
         let dir = target_dir().join("bench");
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let python = if with_peers { find_python() } else { None };
         let build = Build { toolchain, include: &include, lib: &lib, dir: &dir };
-        build.tool()?;
+        build.tools()?;
         build.main()?;
-        build.memory()?;
-        if with_peers {
-            build.tracing("tracing", "", LTO_OFF)?;
-            build.tracing("tracing_lto", "_lto", LTO_FAT)?;
+        let mut wanted: HashSet<Program> = rows.iter().map(|row| row.program).collect();
+        let mut left_out = Vec::new();
+        for program in [Program::Usdt, Program::Lttng] {
+            if wanted.contains(&program)
+                && let Some(why) = build.lacks(program)?
+            {
+                wanted.remove(&program);
+                left_out.push(why);
+            }
         }
-        if let Some(python) = &python {
-            build.cpython(python)?;
-            build.cython(python)?;
+        let interpreters = Interpreters::find(&mut wanted, prefix.is_some(), &mut left_out);
+        for program in &wanted {
+            match program {
+                Program::Main | Program::Criterion => {}
+                Program::Memory => build.memory()?,
+                Program::Scale => build.scale()?,
+                Program::Tracing => build.tracing("tracing", "", LTO_OFF)?,
+                Program::TracingLto => build.tracing("tracing_lto", "_lto", LTO_FAT)?,
+                Program::Usdt => build.alone("usdt", &[])?,
+                Program::Lttng => build.alone("lttng", &["-llttng-ust", "-ldl"])?,
+                Program::Cpython(_) | Program::Callbacks(_) | Program::Cython | Program::Large => {}
+            }
+        }
+        interpreters.build(&build, &wanted, quick)?;
+        let lttng_runs = wanted.contains(&Program::Lttng) && lttng::is_running();
+        if rows.iter().any(|row| row.name == LTTNG_RECORDING) && !lttng_runs {
+            left_out.push("LTTng's flight recorder: no lttng-sessiond runs".to_string());
+        }
+        for what in &left_out {
+            say(format!("left out: {what}"));
         }
         let library_version = Cmd::new(dir.join("rows")).arg("version").read()?;
-        let c_compiler = toolchain
-            .cmd("c11")
-            .context("the toolchain has no C compiler")?
-            .arg("--version")
-            .read()?;
+        let c_compiler = build.compile()?.arg("--version").read()?;
         let c_compiler = c_compiler.lines().next().unwrap_or_default().to_string();
-        Ok(Programs { dir, library_version, c_compiler, python, with_peers })
+        let built = wanted;
+        Ok(Programs { dir, library_version, c_compiler, interpreters, left_out, built, lttng_runs })
     }
 
-    /// True if the program is there: CPython's needs a CPython.
-    pub fn has(&self, program: Program) -> bool {
-        match program {
-            Program::Main | Program::Memory => true,
-            Program::Tracing | Program::TracingLto => self.with_peers,
-            Program::Cpython | Program::Cython => self.python.is_some(),
-        }
+    /// True if the row can be run here.
+    pub fn has(&self, row: &Row) -> bool {
+        self.built.contains(&row.program) && (row.name != LTTNG_RECORDING || self.lttng_runs)
     }
 
-    /// The words that run a row: `how` is "time" (for `amount` milliseconds) or "count" (over `amount` passes).
-    pub fn words(&self, row: &Row, how: &str, amount: u32) -> Result<Vec<String>> {
+    /// The words that run the rows of one process: `how` is "time" (for `amount` milliseconds) or "count" (over `amount`
+    /// passes).
+    pub fn words(&self, rows: &[&'static Row], how: &str, amount: u32) -> Result<Vec<String>> {
+        let row = rows.first().context("no row")?;
         let file = |name: &str| self.dir.join(name).display().to_string();
-        let mut words = match row.program {
-            Program::Main => vec![file("rows")],
-            Program::Memory => vec![file("memory")],
-            Program::Tracing => vec![file("tracing")],
-            Program::TracingLto => vec![file("tracing_lto")],
-            Program::Cpython => self.in_python("rmon_bench_cpython")?,
-            Program::Cython => {
-                let variant = row.name.rsplit('_').next().unwrap_or_default();
-                self.in_python(&cython_module(variant))?
-            }
+        let name = match row.program {
+            Program::Main => "rows",
+            Program::Memory => "memory",
+            Program::Scale => "scale",
+            Program::Tracing => "tracing",
+            Program::TracingLto => "tracing_lto",
+            Program::Usdt => "usdt",
+            Program::Lttng => "lttng",
+            Program::Criterion => anyhow::bail!("criterion runs {}", row.name),
+            _ => return self.interpreters.words(&self.dir, rows, how, amount),
         };
-        words.extend([how.to_string(), row.name.to_string(), amount.to_string()]);
-        Ok(words)
-    }
-
-    /// The words that run a module's rows in the interpreter.
-    fn in_python(&self, module: &str) -> Result<Vec<String>> {
-        const RUN: &str = "import sys, importlib; sys.path.insert(0, sys.argv[1]); \
-                           sys.exit(importlib.import_module(sys.argv[2]).rows(*sys.argv[3:]))";
-        let python = self.python.as_ref().context("there is no CPython to run")?;
-        let (exe, dir) = (python.exe.display().to_string(), self.dir.display().to_string());
-        Ok([&exe, "-I", "-S", "-c", RUN, &dir, module].map(str::to_string).to_vec())
+        Ok(vec![file(name), how.to_string(), row.name.to_string(), amount.to_string()])
     }
 
     /// The folder for what callgrind writes, in files named after rows.
@@ -129,37 +139,28 @@ impl Programs {
     }
 }
 
-/// The name of the module whose functions are compiled so.
-fn cython_module(variant: &str) -> String {
-    format!("rmon_bench_cython_{variant}")
-}
-
-/// The newest interpreter of the peer's version, which must have the GIL: others have other costs.
-fn find_python() -> Option<Python> {
-    let found = pythons::find_all()
-        .into_iter()
-        .find(|p| (p.version.0, p.version.1) == PEER && !p.free_threaded);
-    if found.is_none() {
-        say(format!(
-            "no CPython {}.{} with headers here: its rows, and what is compared with them, are left out",
-            PEER.0, PEER.1
-        ));
-    }
-    found
-}
-
 /// What the compile commands share.
-struct Build<'a> {
-    toolchain: &'a Toolchain,
-    include: &'a Path,
+pub struct Build<'a> {
+    /// The compiler.
+    pub toolchain: &'a Toolchain,
+    /// Where rmon's headers are.
+    pub include: &'a Path,
+    /// Where librmon is.
     lib: &'a Path,
-    dir: &'a Path,
+    /// Where programs go.
+    pub dir: &'a Path,
 }
 
 impl Build<'_> {
-    fn compile(&self) -> Result<Cmd> {
+    /// The C compiler, with all warnings.
+    pub fn compile(&self) -> Result<Cmd> {
+        Ok(self.compile_others()?.args(compilers::WARNINGS))
+    }
+
+    /// The C compiler for what others have written.
+    pub fn compile_others(&self) -> Result<Cmd> {
         let cmd = self.toolchain.cmd("gnu11").context("the toolchain has no C compiler")?;
-        Ok(cmd.cwd(root().join("benches/c")).arg(OPTIMIZATION).args(compilers::WARNINGS).quiet())
+        Ok(cmd.cwd(root().join("benches/c")).arg(OPTIMIZATION).quiet())
     }
 
     fn compile_with_rmon(&self) -> Result<Cmd> {
@@ -172,12 +173,17 @@ impl Build<'_> {
         cmd.args(search.concat()).args(["-lrmon", "-lbench_tool"])
     }
 
-    /// The tools' module, which the programs link with.
-    fn tool(&self) -> Result<()> {
-        self.compile_with_rmon()?
-            .args(["-fPIC", "-shared", "tool.c", "-o"])
-            .arg(self.dir.join("libbench_tool.so"))
-            .run()
+    /// The tools' modules: what programs link with, and what is loaded into interpreters (which have a librmon).
+    fn tools(&self) -> Result<()> {
+        for (source, name) in
+            [("tool.c", "libbench_tool.so"), ("coverage_tool.c", "libbench_coverage.so")]
+        {
+            self.compile_with_rmon()?
+                .args(["-fPIC", "-shared", source, "-o"])
+                .arg(self.dir.join(name))
+                .run()?;
+        }
+        Ok(())
     }
 
     fn main(&self) -> Result<()> {
@@ -208,44 +214,29 @@ impl Build<'_> {
         self.link_with_rmon(cmd).arg("-o").arg(self.dir.join("memory")).run()
     }
 
-    /// The same functions, compiled in each way.
-    fn cython(&self, python: &Python) -> Result<()> {
-        const NATIVE: [&str; 1] = ["-DCYTHON_TRACE=1"];
-        const RMON: [&str; 2] = ["-include", "rmon_python.h"];
-        let venv = pythons::venv(python, "tests")?;
-        pythons::pip_install_once(&venv, &crate::pytests::PACKAGES)?;
-        for (variant, traced, flags) in
-            [("plain", false, &[][..]), ("native", true, &NATIVE), ("rmon", true, &RMON)]
-        {
-            let module = cython_module(variant);
-            let source = self.dir.join(format!("{module}.c"));
-            Cmd::new(venv.join("bin/python"))
-                .args(["-m", "cython", "-3", "--module-name", &module])
-                .args(["-X", &format!("linetrace={}", if traced { "True" } else { "False" })])
-                .arg(root().join("benches/cython/calls.pyx"))
-                .arg("-o")
-                .arg(&source)
-                .quiet()
-                .run()?;
-            let cmd = self.toolchain.cmd("gnu11").context("the toolchain has no C compiler")?;
-            cmd.cwd(root().join("benches/c"))
-                .args([OPTIMIZATION, "-DNDEBUG", "-fwrapv", "-w", "-fPIC", "-shared", "-isystem"])
-                .arg(&python.include)
-                .args([format!("-I{}", self.include.display()), "-I.".to_string()])
-                .arg(format!("-DVARIANT=\"{variant}\""))
-                .args(flags)
-                .arg(&source)
-                .args(["bench.c", "-o"])
-                .arg(self.dir.join(format!("{module}.so")))
-                .quiet()
-                .run()?;
-        }
-        Ok(())
+    fn scale(&self) -> Result<()> {
+        let cmd = self.compile_with_rmon()?.args(["scale.c", "bench.c", "tools.c"]);
+        let cmd = self.link_with_rmon(cmd).args(["-lpthread", "-o"]);
+        cmd.arg(self.dir.join("scale")).run()
     }
 
-    /// An extension module; it leaves the interpreter's symbols open, as all do.
-    fn cpython(&self, python: &Python) -> Result<()> {
-        let cmd = self.compile()?.args(["-fPIC", "-shared", "-isystem"]).arg(&python.include);
-        cmd.args(["cpython.c", "bench.c", "-o"]).arg(self.dir.join("rmon_bench_cpython.so")).run()
+    /// A program of a peer's, without rmon.
+    fn alone(&self, name: &str, libraries: &[&str]) -> Result<()> {
+        let cmd = self.compile()?.args(["-I.", &format!("{name}.c"), "bench.c"]);
+        cmd.args(libraries).arg("-o").arg(self.dir.join(name)).run()
+    }
+
+    /// Says what is missing, if a peer's headers are.
+    fn lacks(&self, program: Program) -> Result<Option<String>> {
+        let (name, header, package) = match program {
+            Program::Usdt => ("USDT", "sys/sdt.h", "systemtap-sdt-dev"),
+            _ => ("LTTng-UST", "lttng/tracepoint.h", "liblttng-ust-dev"),
+        };
+        let probe = self.dir.join("has_header.c");
+        fs::write(&probe, format!("#include <{header}>\n"))?;
+        let found = self.compile()?.arg("-fsyntax-only").arg(&probe).read().is_ok();
+        let missing =
+            || format!("{name}: there is no {header}; on Debian: apt-get install {package}");
+        Ok((!found).then(missing))
     }
 }

@@ -1,11 +1,10 @@
 //! Writes what was measured: a table for people, JSON for programs.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::count::Counts;
+use super::curves;
 use super::rows::{self, CALL, EMPTY, Kind, Limit, Row};
 use super::samples::{Sample, Samples};
 use super::verdict::{Outcome, Verdict};
@@ -32,8 +31,10 @@ pub struct Report<'a> {
     pub counts: &'a Counts,
     /// Times, and what rows report by themselves.
     pub samples: &'a Samples,
-    /// Where callgrind's own files are, for who wants to know more.
-    pub callgrind_files: PathBuf,
+    /// What this machine lacks.
+    pub left_out: &'a [String],
+    /// How long it took until here.
+    pub seconds: u64,
 }
 
 impl Report<'_> {
@@ -57,19 +58,25 @@ impl Report<'_> {
                 "row", "ns", "x loop", "x call", "instr", "beyond"
             ),
         );
-        for row in self.rows {
+        for row in self.rows.iter().filter(|row| !curves::has(row.name)) {
             put(&mut out, &self.row_text(row));
             let judged = |verdict: &&Verdict| {
                 verdict.row == row.name && verdict.outcome != Outcome::Unmeasured
             };
             for verdict in self.verdicts.iter().filter(judged) {
-                put(
-                    &mut out,
-                    &format!("    {}, {}", measured_text(verdict), outcome_text(verdict)),
-                );
+                let outcome = match verdict.outcome {
+                    Outcome::Told => String::new(),
+                    _ => format!(", {}", outcome_text(verdict)),
+                };
+                put(&mut out, &format!("    {}{outcome}", measured_text(verdict)));
             }
         }
-        put(&mut out, &format!("\n{}", self.summary()));
+        out += &curves::text(self.counts, self.samples);
+        put(&mut out, "");
+        for what in self.left_out {
+            put(&mut out, &format!("left out: {what}"));
+        }
+        put(&mut out, &self.summary());
         out
     }
 
@@ -81,7 +88,7 @@ impl Report<'_> {
     }
 
     fn row_text(&self, row: &Row) -> String {
-        if row.kind != Kind::Loop {
+        if matches!(row.kind, Kind::Timed(_) | Kind::Counted(_)) {
             let said = self
                 .samples
                 .of(row.name)
@@ -90,8 +97,8 @@ impl Report<'_> {
         }
         let time = self.samples.time(row.name);
         let ratio = |other: &str| Some(time? / self.samples.time(other)?);
-        let count = self.counts.get(row.name).copied();
-        let beyond = count.and_then(|count| Some(count - self.counts.get(EMPTY)?));
+        let count = self.counts.get(row.name).map(|count| count.instructions);
+        let beyond = count.and_then(|count| Some(count - self.counts.get(EMPTY)?.instructions));
         let cell = |value: Option<f64>, digits: usize| {
             value.map_or_else(|| "-".to_string(), |v| format!("{v:.digits$}"))
         };
@@ -112,11 +119,12 @@ impl Report<'_> {
             self.verdicts.iter().filter(|verdict| wanted(verdict.outcome)).count()
         };
         let mut out = format!(
-            "targets: {} met ({} with their stretch), {} MISSED, {} not measured",
+            "targets: {} met ({} with their stretch), {} MISSED, {} not measured; {} s",
             count(|outcome| matches!(outcome, Outcome::Met { .. })),
             count(|outcome| outcome == Outcome::Met { stretch: Some(true) }),
             count(|outcome| matches!(outcome, Outcome::Missed | Outcome::Void)),
             count(|outcome| outcome == Outcome::Unmeasured),
+            self.seconds,
         );
         let missed =
             |verdict: &&Verdict| matches!(verdict.outcome, Outcome::Missed | Outcome::Void);
@@ -124,12 +132,13 @@ impl Report<'_> {
             let weight =
                 if verdict.breaks_ceiling() { "ceiling broken" } else { "missed, decides nothing" };
             out += &format!("\n  {weight}: {}: {}", title(verdict.row), measured_text(verdict));
-            if matches!(
+            let about_instructions = matches!(
                 verdict.target.limit,
                 Limit::Instructions | Limit::BeyondInstructions { .. }
-            ) {
-                let file = self.callgrind_files.join(verdict.row).with_extension("1");
-                out += &format!("\n    where they go: callgrind_annotate {}", file.display());
+            );
+            if let Some(count) = self.counts.get(verdict.row).filter(|_| about_instructions) {
+                let file = count.file.display();
+                out += &format!("\n    where they go: callgrind_annotate {file}");
             }
         }
         out + "\n"
@@ -142,8 +151,11 @@ impl Report<'_> {
             "librmon": self.library,
             "machine": self.machine,
             "repeats": self.repeats,
+            "left_out": self.left_out,
+            "seconds": self.seconds,
             "ceilings_hold": self.ceilings_hold(),
             "rows": rows,
+            "curves": curves::json(self.counts, self.samples),
         });
         Ok(serde_json::to_string_pretty(&whole)? + "\n")
     }
@@ -156,7 +168,7 @@ impl Report<'_> {
         json!({
             "name": row.name,
             "title": row.title,
-            "instructions": self.counts.get(row.name),
+            "instructions": self.counts.get(row.name).map(|count| count.instructions),
             "values": self.samples.of(row.name).map(sample).collect::<Map<_, _>>(),
             "targets": verdicts.map(verdict_json).collect::<Vec<_>>(),
         })
@@ -178,9 +190,17 @@ fn short(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-/// A limit in words, for a number.
-fn limit_text(limit: Limit, number: f64) -> String {
-    let number = short(number);
+/// A limit in words, for a number; or what is only told.
+fn limit_text(limit: Limit, number: Option<f64>) -> String {
+    let Some(number) = number.map(short) else {
+        return match limit {
+            Limit::TimeRatio(row) => {
+                format!("its time as a multiple of that of \"{}\"", title(row))
+            }
+            Limit::Faster(row) => format!("times faster than \"{}\"", title(row)),
+            _ => "to know".to_string(),
+        };
+    };
     match limit {
         Limit::Instructions => format!("at most {number} instructions a pass"),
         Limit::BeyondInstructions { row: EMPTY, .. } => {
@@ -206,6 +226,7 @@ fn outcome_text(verdict: &Verdict) -> String {
         Outcome::Met { stretch: None } => "met".to_string(),
         Outcome::Met { stretch: Some(true) } => format!("met, and the stretch of {wish}"),
         Outcome::Met { stretch: Some(false) } => format!("met, not the stretch of {wish}"),
+        Outcome::Told => "no target".to_string(),
         Outcome::Missed => "MISSED".to_string(),
         Outcome::Void => "VOID: what was to be measured has left the loop".to_string(),
         Outcome::Unmeasured => "not measured".to_string(),
@@ -215,6 +236,11 @@ fn outcome_text(verdict: &Verdict) -> String {
 fn measured_text(verdict: &Verdict) -> String {
     let limit = limit_text(verdict.target.limit, verdict.target.must);
     format!("{limit}: {}", verdict.measured.map_or_else(|| "-".to_string(), short))
+}
+
+/// What is said of a ceiling that is broken.
+pub fn broken_text(verdict: &Verdict) -> String {
+    format!("{}: {}", title(verdict.row), measured_text(verdict))
 }
 
 fn verdict_json(verdict: &Verdict) -> Value {

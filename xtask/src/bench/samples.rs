@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result};
 
 use super::Effort;
 use super::programs::Programs;
-use super::rows::{Kind, Row};
+use super::rows::{self, Kind, LTTNG_RECORDING, Row};
+use super::{criterion, lttng};
 use crate::sh::{Cmd, say};
 
 /// The key under which a loop reports its time.
@@ -48,44 +49,50 @@ impl Samples {
     }
 }
 
+/// What rows report, in all their runs.
+#[derive(Default)]
+struct Collected(HashMap<&'static str, BTreeMap<String, Vec<f64>>>);
+
+impl Collected {
+    fn add(&mut self, row: &'static str, key: &str, value: f64) {
+        self.0.entry(row).or_default().entry(key.to_string()).or_default().push(value);
+    }
+}
+
 /// Runs the rows: those that count once; the others in every repeat, if there is an effort to make.
 pub fn all(programs: &Programs, rows: &[&'static Row], effort: Option<&Effort>) -> Result<Samples> {
-    let mut values: HashMap<&'static str, BTreeMap<String, Vec<f64>>> = HashMap::new();
-    let mut run = |row: &'static Row, amount: u32| -> Result<()> {
-        let collected = values.entry(row.name).or_default();
-        for (key, value) in report(programs, row, amount)? {
-            collected.entry(key).or_default().push(value);
-        }
-        Ok(())
-    };
+    let mut collected = Collected::default();
     for row in rows {
         if let Kind::Counted(amount) = row.kind {
-            run(row, amount)?;
+            report(programs, &[row], amount, &mut collected)?;
         }
     }
     if let Some(effort) = effort {
+        if rows.iter().any(|row| row.kind == Kind::Criterion) {
+            for (row, time) in criterion::measure(rows, effort)? {
+                collected.add(row, TIME, time);
+            }
+        }
         print!("timing, {} repeats:", effort.repeats);
+        let groups = rows::by_process(rows);
         for repeat in 0..effort.repeats {
             print!(" {}", repeat + 1);
             drop(std::io::stdout().flush());
             // Each repeat starts elsewhere: no row is always the first after a pause.
-            let (tail, head) = rows.split_at(repeat * rows.len() / effort.repeats);
-            for row in head.iter().chain(tail) {
-                match row.kind {
-                    Kind::Loop => run(row, effort.milliseconds)?,
-                    Kind::Timed(factor) => run(row, factor * effort.milliseconds)?,
-                    Kind::Counted(_) => {}
-                }
+            let (tail, head) = groups.split_at(repeat * groups.len() / effort.repeats);
+            for group in head.iter().chain(tail) {
+                let factor = match group.first().map(|row| row.kind) {
+                    Some(Kind::Loop | Kind::TimedLoop) => 1,
+                    Some(Kind::Timed(factor)) => factor,
+                    Some(Kind::Counted(_) | Kind::Criterion) | None => continue,
+                };
+                report(programs, group, factor * effort.milliseconds, &mut collected)?;
             }
         }
         say("");
     }
-    Ok(Samples(
-        values
-            .into_iter()
-            .map(|(row, keys)| (row, keys.into_iter().map(sorted).collect()))
-            .collect(),
-    ))
+    let sorted_keys = |keys: BTreeMap<_, _>| keys.into_iter().map(sorted).collect();
+    Ok(Samples(collected.0.into_iter().map(|(row, keys)| (row, sorted_keys(keys))).collect()))
 }
 
 fn sorted((key, mut values): (String, Vec<f64>)) -> (String, Sample) {
@@ -93,16 +100,30 @@ fn sorted((key, mut values): (String, Vec<f64>)) -> (String, Sample) {
     (key, Sample(values))
 }
 
-/// Runs one row once and reads its lines, each "KEY VALUE".
-fn report(programs: &Programs, row: &Row, amount: u32) -> Result<Vec<(String, f64)>> {
-    let words = programs.words(row, "time", amount)?;
+/// Runs the rows of one process once and reads its lines, each "KEY VALUE", and "row ROW" if there are several.
+fn report(
+    programs: &Programs,
+    rows: &[&'static Row],
+    amount: u32,
+    collected: &mut Collected,
+) -> Result<()> {
+    let words = programs.words(rows, "time", amount)?;
     let (program, rest) = words.split_first().context("no program")?;
+    let recording = rows.iter().any(|row| row.name == LTTNG_RECORDING);
+    let session = recording.then(lttng::Session::start).transpose()?;
     let text = Cmd::new(program).args(rest).read()?;
-    let pair = |line: &str| {
-        let (key, value) = line.split_once(' ')?;
-        Some((key.to_string(), value.parse().ok()?))
-    };
-    text.lines()
-        .map(|line| pair(line).with_context(|| format!("{} says: {line}", row.name)))
-        .collect()
+    drop(session);
+    let mut rest = rows.iter();
+    let mut row = if rows.len() == 1 { rows.first() } else { None };
+    for line in text.lines() {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        if key == "row" {
+            row = rest.next();
+            continue;
+        }
+        let row = row.with_context(|| format!("said before any row: {line}"))?.name;
+        let value = value.parse().with_context(|| format!("{row} says: {line}"))?;
+        collected.add(row, key, value);
+    }
+    Ok(())
 }

@@ -9,6 +9,8 @@ use super::samples::Samples;
 pub enum Outcome {
     /// Reached; whether the wish beyond it is reached too, if there is one.
     Met { stretch: Option<bool> },
+    /// There is no target, only a number to know.
+    Told,
     /// Not reached.
     Missed,
     /// So little was measured that the compiler must have moved the work out of the loop: no number at all.
@@ -61,7 +63,7 @@ pub fn all(rows: &[&'static Row], counts: &Counts, samples: &Samples) -> Vec<Ver
 
 /// The number that a limit is about. Counts are rounded: what remains of a start-up that differs is no instruction.
 fn measure(row: &str, limit: Limit, counts: &Counts, samples: &Samples) -> Option<f64> {
-    let count = |row: &str| counts.get(row).copied();
+    let count = |row: &str| Some(counts.get(row)?.instructions);
     match limit {
         Limit::Instructions => Some(hundredths(count(row)?)),
         Limit::BeyondInstructions { row: other, .. } => {
@@ -88,7 +90,8 @@ fn judge(target: &Target, measured: Option<f64>) -> Outcome {
     }
     let at_least = matches!(target.limit, Limit::Faster(_) | Limit::Value { at_least: true, .. });
     let reaches = |limit: f64| if at_least { value >= limit } else { value <= limit };
-    match reaches(target.must) {
+    let Some(must) = target.must else { return Outcome::Told };
+    match reaches(must) {
         true => Outcome::Met { stretch: target.stretch.map(reaches) },
         false => Outcome::Missed,
     }
@@ -101,7 +104,7 @@ mod tests {
 
     const CHECK: Target = Target {
         limit: Limit::BeyondInstructions { row: EMPTY, floor: 2.0 },
-        must: 3.0,
+        must: Some(3.0),
         stretch: None,
     };
 
@@ -115,7 +118,7 @@ mod tests {
 
     #[test]
     fn faster_is_judged_the_other_way_round() {
-        let target = Target { limit: Limit::Faster(EMPTY), must: 1.0, stretch: Some(1.3) };
+        let target = Target { limit: Limit::Faster(EMPTY), must: Some(1.0), stretch: Some(1.3) };
         assert_eq!(judge(&target, Some(1.2)), Outcome::Met { stretch: Some(false) });
         assert_eq!(judge(&target, Some(1.4)), Outcome::Met { stretch: Some(true) });
         assert_eq!(judge(&target, Some(0.9)), Outcome::Missed);
@@ -125,7 +128,7 @@ mod tests {
     fn an_exact_target_that_is_missed_breaks_a_ceiling() {
         let missed = |limit| Verdict {
             row: EMPTY,
-            target: Target { limit, must: 1.0, stretch: None },
+            target: Target { limit, must: Some(1.0), stretch: None },
             measured: None,
             outcome: Outcome::Missed,
         };
