@@ -9,6 +9,7 @@ use std::ptr::{null, null_mut};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rmon as _; // for its symbols
 use rmon_bench::Silent;
+use rmon_emitter::{self as emitter, CodeLike, CodeSpec, Scope};
 use tracing::Level;
 
 /// `rmon_state`: active and opaque.
@@ -80,6 +81,18 @@ fn call(c: &mut Criterion) {
     });
 }
 
+static CODE: CodeLike = CodeLike::from_static(CodeSpec::new("bench", "dispatch.rs", 1));
+static SCOPE: Scope<2> = Scope::new([emitter::Event::PyStart, emitter::Event::Line]);
+
+/// What rmon-emitter's probes cost while nobody listens: the limit first.
+fn quiet(c: &mut Criterion) {
+    c.bench_function("rust_loop", |b| b.iter(|| black_box(())));
+    c.bench_function("rust_enter", |b| b.iter(|| black_box(&SCOPE).enter()));
+    c.bench_function("rust_fire_disabled", |b| {
+        b.iter(|| black_box(&SCOPE).state::<1>().line(&CODE, 16, 7))
+    });
+}
+
 fn rmon_fires(c: &mut Criterion) {
     for count in [1, 2, 6] {
         fire(c, &format!("rust_fire_{count}"), count);
@@ -104,5 +117,5 @@ fn tracing_global_event(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, call, rmon_fires, tracing_events, tracing_global_event);
+criterion_group!(benches, call, quiet, rmon_fires, tracing_events, tracing_global_event);
 criterion_main!(benches);

@@ -16,13 +16,17 @@ static uint64_t version;
 
 static PyMonitoringState *const line_state = &states[PY_MONITORING_EVENT_LINE];
 
-/* A tool that listens to what nothing here fires: the interpreter's version is then not 0. */
+/* A tool that listens to what nothing here fires: the interpreter's version is then not 0. The rows share a process. */
 static void listen(void)
 {
-    int failed = PyRun_SimpleString("import sys\n"
-                                    "sys.monitoring.use_tool_id(0, 'bench')\n"
-                                    "sys.monitoring.set_events(0, sys.monitoring.events.STOP_ITERATION)\n");
-    BENCH_EXPECT(!failed);
+    static int listens;
+    if (!listens) {
+        int failed = PyRun_SimpleString("import sys\n"
+                                        "sys.monitoring.use_tool_id(0, 'bench')\n"
+                                        "sys.monitoring.set_events(0, sys.monitoring.events.STOP_ITERATION)\n");
+        BENCH_EXPECT(!failed);
+        listens = 1;
+    }
     BENCH_EXPECT(PyMonitoring_EnterScope(states, &version, event_types, EVENTS) == 0);
     BENCH_EXPECT(version != 0 && line_state->active == 0);
 }
