@@ -98,7 +98,21 @@ static void shared_state_many(void)
     shared_state(LOCATIONS);
 }
 
-/* The same with 100,000 locations in 10,000 codes. */
+/* As when coverage is measured: the tool has asked for the lines of this code, and disabled this one. */
+static void disabled_in_chosen(void)
+{
+    code = bench_code("chosen");
+    state = bench_state(RMON_EVENT_LINE);
+    bench_claim(1, RMON_EVENT_LINE);
+    bench_count_calls(0, RMON_EVENT_LINE, RMON_DISABLE);
+    BENCH_EXPECT(rmon_set_local_events(0, code, RMON_EVENT_SET(RMON_EVENT_LINE)) == RMON_OK);
+    bench_enter();
+    fire_line(state, code, LINE);
+    bench_expect(bench_calls == 1, "the location is seen once");
+    calls_before = bench_calls;
+}
+
+/* 100,000 disabled locations in 10,000 codes, in the shared state. */
 static void disabled_everywhere(void)
 {
     state = bench_state(RMON_EVENT_LINE);
@@ -176,6 +190,7 @@ const struct bench_row quiet_rows[] = {
     {.name = "fire_disabled", .setup = nobody, .loop = fire_one, .check = stayed_inactive},
     {.name = "disabled_location", .setup = shared_state_one, .loop = fire_one, .check = nobody_was_called},
     {.name = "disabled_locations_64", .setup = shared_state_many, .loop = fire_in_turn, .check = nobody_was_called},
+    {.name = "disabled_local", .setup = disabled_in_chosen, .loop = fire_one, .check = nobody_was_called},
     {.name = "disabled_of_100000", .setup = disabled_everywhere, .loop = fire_one, .check = nobody_was_called},
     {.name = "disabled_100000", .setup = disabled_everywhere, .loop = fire_in_many, .check = nobody_was_called},
     {.name = "many_only", .setup = disabled_everywhere, .loop = many_only},

@@ -117,9 +117,9 @@ def run_cython(how, amount, row):
     try:
         return module.rows(how, function, amount)
     finally:
-        leave(monitoring)
         if listener == "native":
             expect(native_library().rmon_free_tool_id(3) == 0, "the native tool leaves")
+        leave(monitoring)
 
 
 def listen_natively():

@@ -285,6 +285,7 @@ const NATIVE: &[Row] = &[
     row("fire_line_local_1", "fire -> 1 native tool, by local events", &[]),
     row("disabled_location", "fire at a disabled location, shared state", &[NOBODY_REACHED]),
     row("disabled_locations_64", "the same, 64 locations in turn", &[]),
+    row("disabled_local", "the same, the tool has it by local events", &[]),
     row("disabled_of_100000", "the same, one of 100,000 in 10,000 codes", &[NOBODY_REACHED]),
     row("many_only", "limit: 100,000 places in turn, no fire", &[]),
     row("disabled_100000", "100,000 disabled locations in turn", &[NOBODY_REACHED_IN_TURN]),
