@@ -3,10 +3,10 @@
 //! The emitter's inline check has found `active` non-zero. The usual way is [`fire`], which finds out
 //! who is called and needs no stack for it, then [`one`], which calls one tool in a straight line, or
 //! [`more`]. Whatever else there is goes out of the way by a tail call: [`outside`] (the thread is
-//! inside a callback, or unknown, or must fence), [`long_way`] (a look-up that takes longer, a call
-//! to be remembered), [`own`] (a state that has
-//! become of no use to a tool), [`several`] (a callback that does not lie inline, or is another
-//! event's), [`answered`] (an answer that is not 0, or a callback that changed the registry).
+//! inside a callback, or unknown, or must fence), [`local_and_disabled`] (what is set for some codes is
+//! disabled at some locations), [`long_way`] (a look-up that takes longer, a call to be remembered),
+//! [`own`] (a state that has become of no use to a tool), [`several`] (a callback that does not lie
+//! inline, or is another event's), [`answered`] (an answer that is not 0, or a callback that changed the registry).
 //!
 //! Nothing here locks, allocates, panics, or writes memory that another thread writes, except, when a
 //! callback answers DISABLE or may not answer it, the registry on its behalf.
@@ -127,13 +127,17 @@ pub unsafe fn fire<const EVENT: u8, P: Payload>(
             if EVENT == Event::Call.number() && interest.remembers() {
                 return long_way();
             }
+            if interest.has_disabled() {
+                // SAFETY: the caller's promise; the thread is inside.
+                return unsafe { local_and_disabled::<EVENT, P>(state, code, offset, payload) };
+            }
             // SAFETY: `EVENT` is an event, and the thread is inside.
             match unsafe { LOCAL.first_code(EVENT, code) } {
                 Look::Missing => {}
                 // To go on from here would take more registers than there are without a frame.
                 Look::Found(_) | Look::Elsewhere => return long_way(),
             }
-            has_disabled = interest.has_disabled();
+            has_disabled = false;
         }
         if has_disabled {
             // SAFETY: as above.
@@ -205,6 +209,37 @@ unsafe fn who<const EVENT: u8>(state: *mut State, code: *mut c_void, location: i
     // SAFETY: as above.
     let enabled = unsafe { ENABLED.get(EVENT, code, location) };
     (wanted & enabled, wanted & !enabled)
+}
+
+/// Some tool has the event on for some codes, and locations of it are disabled, as where coverage is measured: there
+/// most fires end here, since whoever may want this one, for whatever codes, has disabled it.
+///
+/// # Safety
+/// As for [`fire`]; the thread is inside.
+#[inline(never)]
+unsafe extern "C" fn local_and_disabled<const EVENT: u8, P: Payload>(
+    state: *mut State,
+    code: *mut c_void,
+    offset: i32,
+    payload: P,
+) -> c_int {
+    // SAFETY: `EVENT` is an event, and the thread is inside.
+    let (interest, first) = unsafe {
+        (registry::interest(EVENT), ENABLED.first(EVENT, code, payload.location(offset)))
+    };
+    if let Look::Found(enabled) = first {
+        // SAFETY: the state is valid.
+        let (may, is_own) = unsafe {
+            let tools = interest.global() | interest.local();
+            (state::of_active(state, tools), state::may_have_own_location(state))
+        };
+        if enabled.of(may) == 0 && !is_own {
+            thread::current().leave();
+            return 0;
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { long_way::<EVENT, P>(state, code, offset, payload) }
 }
 
 /// Whatever has to be considered.

@@ -54,7 +54,7 @@ impl Report<'_> {
         put(
             &mut out,
             &format!(
-                "{:48}{:>9}{:>9}{:>9}{:>9}{:>9}",
+                "{:64}{:>9}{:>9}{:>9}{:>9}{:>9}",
                 "row", "ns", "x loop", "x call", "instr", "beyond"
             ),
         );
@@ -93,7 +93,7 @@ impl Report<'_> {
                 .samples
                 .of(row.name)
                 .map(|(key, sample)| format!("{key} {}", short(sample.median())));
-            return format!("{:48}{}", row.title, said.collect::<Vec<_>>().join(", "));
+            return format!("{:64}{}", row.title, said.collect::<Vec<_>>().join(", "));
         }
         let time = self.samples.time(row.name);
         let ratio = |other: &str| Some(time? / self.samples.time(other)?);
@@ -103,7 +103,7 @@ impl Report<'_> {
             value.map_or_else(|| "-".to_string(), |v| format!("{v:.digits$}"))
         };
         format!(
-            "{:48}{:>9}{:>9}{:>9}{:>9}{:>9}",
+            "{:64}{:>9}{:>9}{:>9}{:>9}{:>9}",
             row.title,
             cell(time, 2),
             cell(ratio(EMPTY), 1),
