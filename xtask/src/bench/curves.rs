@@ -163,11 +163,11 @@ const CURVES: &[Curve] = &[
         name: "control",
         title: "How often a tool can change what it listens to while threads fire",
         program: Program::Scale,
-        sizes: &[0, 1, 2, 4, 8, 16, 32, 64],
+        sizes: THREADS,
         x: "threads that fire",
         y: Y::Reported("per_second"),
         y_text: "changes per second",
-        log: (false, true),
+        log: (true, true),
         lines: &[
             line("set_events", "rmon_set_events"),
             line("set_local_events", "rmon_set_local_events"),
