@@ -191,7 +191,8 @@ const DISABLED: Target = must(BEYOND_LOOP, 3.0);
 const UNCHANGED: Target = must(BEYOND_LOOP, 4.0);
 const ONE_TOOL: Target = stretch(Instructions, 80.0, 65.0);
 const NOBODY_REACHED: Target = must(Instructions, 45.0);
-/// The mean where some look-ups go beyond the first place; finding out where to fire is not the fire's.
+/// The mean where some look-ups go beyond the first place, which depends on the addresses of codes; finding out where to
+/// fire is not the fire's.
 const fn mean(most: f64) -> Target {
     must(BeyondInstructions { row: "many_only", floor: 2.0 }, most)
 }
@@ -289,10 +290,10 @@ const NATIVE: &[Row] = &[
     row("disabled_local", "the same, the tool has it by local events", &[must(Instructions, 55.0)]),
     row("disabled_of_100000", "the same, one of 100,000 in 10,000 codes", &[NOBODY_REACHED]),
     row("many_only", "limit: 100,000 places in turn, no fire", &[]),
-    row("disabled_100000", "100,000 disabled locations in turn, mean", &[mean(50.0)]),
+    row("disabled_100000", "100,000 disabled locations in turn, mean", &[mean(56.0)]),
     row("disabled_own_state", "fire at a disabled location, own state", &[DISABLED]),
     row("local_elsewhere", "fire, local events of other codes only", &[NOBODY_REACHED]),
-    row("local_elsewhere_10000", "the same, of 10,000 others, mean", &[mean(62.0)]),
+    row("local_elsewhere_10000", "the same, of 10,000 others, mean", &[mean(68.0)]),
 ];
 
 /// Criterion's: what a Rust program has.
