@@ -325,6 +325,8 @@ class World:
 
     def attributes(self, made: Any) -> None:
         """Everything that can be done to a look-alike or a scope without a call of ours."""
+        if isinstance(made, types.ModuleType):
+            return  # rmon itself is still needed
         name = self.random.choice([name for name in dir(made) if not name.startswith("__")] or ["co_name"])
         kind = self.random.randrange(6)
         if kind == 0:
