@@ -453,6 +453,7 @@ def test_more_hostile_arguments(run_python: Callable[..., Any], tmp_path: Path, 
     assert not wrong, wrong
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("planted", ["crash", "leak", "system error"])
 def test_what_it_would_see(run_python: Callable[..., Any], tmp_path: Path, planted: str) -> None:
     assert run(run_python, tmp_path, SEED, 50, planted)
