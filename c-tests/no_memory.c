@@ -393,7 +393,7 @@ static int release_the_code(void)
 
 static int set_host(void)
 {
-    static const rmon_host host = {sizeof host, NULL, NULL, NULL};
+    static const rmon_host host = {sizeof host, NULL, NULL, NULL, NULL, NULL};
     return rmon_set_host(&host);
 }
 
