@@ -363,7 +363,7 @@ static void *look_for_emitters(void *unused)
 static void a_fork_while_others_look_for_emitters_leaves_a_child_that_works(void)
 {
     pthread_t threads[2];
-    int i, count = check_scaled(200);
+    int i, count = check_scaled(100);
     stop = 0;
     for (i = 0; i < 2; i++)
         threads[i] = thread_start(look_for_emitters, NULL);
