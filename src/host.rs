@@ -58,7 +58,7 @@ impl Host {
     ///
     /// # Safety
     /// `table` is valid for reads of its `struct_size`, which is at least [`Host::FIRST_SIZE`].
-    pub unsafe fn read(table: *const Host) -> Host {
+    pub(crate) unsafe fn read(table: *const Host) -> Host {
         // SAFETY: the caller's promise: the first version's fields are there, and the others if the
         // size says so.
         unsafe {
