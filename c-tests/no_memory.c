@@ -24,6 +24,15 @@ static long blocks;             /* that are allocated */
 static int counting;            /* this thread alone fails and is counted: the others only wait */
 static pthread_t main_thread;
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_ANOTHER /* a sanitizer's, which cannot do without */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HAS_ANOTHER
+#endif
+#endif
+
+#ifndef HAS_ANOTHER
 static int is_counted(void)
 {
     return counting && pthread_equal(pthread_self(), main_thread);
@@ -89,6 +98,7 @@ void free(void *block)
         blocks--;
     __libc_free(block);
 }
+#endif
 
 static void fail(int in, int on)
 {
