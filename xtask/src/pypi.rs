@@ -1,6 +1,6 @@
 //! Cython packages from PyPI that nobody here wrote: built from their sources by `python -m rmon
 //! instrument`, and their own tests run with a tool in Python that listens to all events, and with
-//! none. With the oldest CPython that was found and with the newest; all of them if all is to be done.
+//! none. With the newest CPython that was found; if all is to be done, with the oldest, too, and all packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};

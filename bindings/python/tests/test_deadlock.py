@@ -21,6 +21,8 @@ from test_threads import CALL, EMITTERS, JUMP, LINE, Emitters, listen, python_co
 import rmon
 from rmon import monitoring as M
 
+pytestmark = pytest.mark.thorough
+
 E = M.events
 TOOL, OTHER = 3, 1
 SECONDS = 60
@@ -85,7 +87,6 @@ def use_everything(tool: int) -> None:
 # ---- Callbacks that wait for the GIL ----
 
 
-@pytest.mark.thorough
 def test_control_with_the_gil_while_callbacks_wait_for_it(emitters: Emitters) -> None:
     """A removal waits for nobody: the callbacks get the GIL when it is over."""
     native, seen = emitters.make_code(), []
@@ -103,7 +104,6 @@ def test_control_with_the_gil_while_callbacks_wait_for_it(emitters: Emitters) ->
     emitters.release(native)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("with_gil", [False, True])
 def test_synchronize_while_callbacks_wait_for_the_gil(emitters: Emitters, with_gil: bool) -> None:
     """It gives the GIL away while it waits."""
@@ -307,7 +307,6 @@ def test_a_fork_while_a_destroy_function_gives_the_gil_away(emitters: Emitters) 
 # ---- Attaching ----
 
 
-@pytest.mark.thorough
 def test_attach_and_detach_while_threads_import_and_fire(
     build_c_extension: Callable[..., Any], emitters: Emitters
 ) -> None:

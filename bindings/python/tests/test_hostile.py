@@ -429,6 +429,8 @@ if __name__ == "__main__":
 
 import pytest  # noqa: E402
 
+pytestmark = pytest.mark.thorough
+
 
 def run(run_python: Callable[..., Any], tmp_path: Path, seed: int, calls: int = CALLS, planted: str = "") -> str:
     """Runs a list; what went wrong, if something did."""
@@ -446,14 +448,12 @@ def test_hostile_arguments_raise_and_do_no_more(run_python: Callable[..., Any], 
     assert not wrong, wrong
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(SEED + 1, SEED + LISTS))
 def test_more_hostile_arguments(run_python: Callable[..., Any], tmp_path: Path, seed: int) -> None:
     wrong = run(run_python, tmp_path, seed)
     assert not wrong, wrong
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("planted", ["crash", "leak", "system error"])
 def test_what_it_would_see(run_python: Callable[..., Any], tmp_path: Path, planted: str) -> None:
     assert run(run_python, tmp_path, SEED, 50, planted)

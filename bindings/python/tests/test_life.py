@@ -13,6 +13,8 @@ from typing import Any, Callable
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 PRELUDE = """
 import faulthandler, os, sys, threading, time
 faulthandler.enable()
@@ -81,7 +83,6 @@ OPERATIONS = {
 BREAK_THE_INTERPRETER = {"set_events", "restart_events"}
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_no_memory(script: Callable[..., None], operation: str) -> None:
     """Each of Python's allocations fails in turn: that is a MemoryError, what can be asked for is as before, and all
@@ -157,7 +158,6 @@ def test_no_memory(script: Callable[..., None], operation: str) -> None:
 # ---- Signals ----
 
 
-@pytest.mark.thorough
 def test_alarms_inside_callbacks(script: Callable[..., None]) -> None:
     """Handlers that raise at any moment: what they raise comes out of the fire, or of what surrounds it, once; and the
     tool stays."""

@@ -18,6 +18,8 @@ from test_attach import source
 
 import rmon
 
+pytestmark = pytest.mark.thorough
+
 # A library with librmon's name and symbols, which says that it has been loaded.
 TRAP = r"""
 #include <stdio.h>
