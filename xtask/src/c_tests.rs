@@ -220,7 +220,9 @@ pub fn all(steps: &mut Steps, library: &Library, names: &[String], quick: bool) 
             for linkage in [Linkage::Shared, Linkage::Static] {
                 let fits = |program: &&Program| linkage == Linkage::Shared || !program.shared_only;
                 let matching: Vec<Program> = matching.iter().filter(fits).cloned().collect();
-                let of_many = linkage == Linkage::Static && !["c11", "c++17"].contains(&standard);
+                // What is of many is only done if all is to be: C99 by a second compiler, too.
+                let of_many = linkage == Linkage::Static && !["c11", "c++17"].contains(&standard)
+                    || standard == "c99" && toolchain.name(false) != first;
                 if matching.is_empty() || (of_many && !steps.thorough) {
                     continue;
                 }

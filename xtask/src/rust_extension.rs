@@ -28,10 +28,14 @@ pub fn all(steps: &mut Steps, pythons: &[Python]) {
         return;
     };
     steps.run("rmon-emitter: features", || features(oldest));
-    steps.run("rmon-emitter: oldest PyO3", || {
-        let library = extension("bindings/rust/tests/oldest-pyo3", "liboldest.so", oldest)?;
-        machine_code(&library)
-    });
+    if steps.thorough {
+        steps.run("rmon-emitter: oldest PyO3", || {
+            let library = extension("bindings/rust/tests/oldest-pyo3", "liboldest.so", oldest)?;
+            machine_code(&library)
+        });
+    } else {
+        steps.skip("rmon-emitter: oldest PyO3", "only with --thorough");
+    }
     let mut library = None;
     steps.run("Rust extension: nothing linked", || {
         let tests = "bindings/rust/tests/python";

@@ -177,6 +177,8 @@ cdef extern from "rmon.h" nogil:
         void *user_data
         void *(*current_exception)(void *user_data) noexcept
         int (*describe)(void *user_data, void *code, int delivering, rmon_code_info *info) noexcept
+        void *(*begin_wait)(void *user_data) noexcept
+        void (*end_wait)(void *user_data, void *begun) noexcept
 
     ctypedef struct rmon_table:
         uint64_t magic
