@@ -204,7 +204,7 @@ def test_keyboard_interrupt_inside_a_callback(script: Callable[..., None]) -> No
     script(
         """
         import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # not so if whoever ran this ignores it
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # not so if whoever ran this ignores it
         def interrupted(fired, line):
             if fired is code and line == 1:
                 os.kill(os.getpid(), signal.SIGINT)
