@@ -612,8 +612,8 @@ static __attribute__((noinline)) int answer_noted(rmon_python_fire *fire, PyObje
 }
 
 /* Delivers in the usual case: a noted fire of the only interpreter that has rmon, without an exception in flight. What
- * is not usual is found out, and left to the others. (Who notes a fire has seen that tracing is on. What is needed after
- * the call is kept in the fire, which costs less than registers that are saved first.) */
+ * is not usual is found out, and left to the others. (What is needed after the call is kept in the fire, which costs less
+ * than registers that are saved first.) */
 static inline __attribute__((always_inline)) int deliver_shape(const Place *place, const rmon_event *event, Shape shape)
 {
     rmon_python_fire *fire = noted();
@@ -622,7 +622,7 @@ static inline __attribute__((always_inline)) int deliver_shape(const Place *plac
     if (fire == NULL)
         return deliver_unnoted(event);
     thread = fire->thread;
-    if (LOAD(place->key) != thread->interp || rmon_python_has_raised(thread))
+    if (LOAD(place->key) != thread->interp || thread->tracing != 0 || rmon_python_has_raised(thread))
         return deliver(fire, event, true, true);
     callable = LOAD(place->callable);
     if (callable == NULL)
