@@ -75,8 +75,8 @@ pub fn all(steps: &mut Steps, pythons: &[Python]) {
         Some(wheel) => {
             steps.run("Python wheels: manylinux", || manylinux(&wheels));
             steps.run("Python sdist", || sdist(wheel));
-            let oldest = wheels.last().filter(|last| last.python.name != wheel.python.name);
-            let oldest = oldest.filter(|_| steps.thorough);
+            let is_other = |last: &&Wheel| last.python.name != wheel.python.name;
+            let oldest = wheels.last().filter(|last| steps.thorough && is_other(last));
             let ends = [Some(wheel), oldest].into_iter().flatten();
             let ends: Vec<_> = ends.map(|wheel| (wheel.path.as_path(), &wheel.python)).collect();
             pypi::all(steps, &ends);
