@@ -240,17 +240,17 @@ static void locals_of(int tool, int count)
         CHECK_EQ(rmon_set_local_events(tool, &codes[i], RMON_LOCAL_EVENTS), RMON_OK);
 }
 
-/* A table grows at the next key: 12 fill the first, 20 of 32 the second, ... */
-static void locals_of_12(void)
+/* A table grows at the next key: 8 of 16 codes fill the first, 16 of 32 the second, and of lines 12. */
+static void locals_of_8(void)
 {
     tools_listen();
-    locals_of(1, 12);
+    locals_of(1, 8);
 }
 
-static void locals_of_24(void)
+static void locals_of_16(void)
 {
     tools_listen();
-    locals_of(1, 24);
+    locals_of(1, 16);
 }
 
 static void mostly_dead(void)
@@ -445,8 +445,8 @@ static const struct call calls[] = {
     {"set_events to none", 0, 0, tools_listen, set_no_events},
     {"set_local_events", NEEDS_MEMORY, 0, tool_1, set_local_events},
     {"set_local_events beside others", NEEDS_MEMORY, 0, tools_listen, set_other_local_events},
-    {"set_local_events when full", NEEDS_MEMORY, 0, locals_of_12, set_local_events},
-    {"set_local_events when full again", NEEDS_MEMORY, 0, locals_of_24, set_local_events},
+    {"set_local_events when full", NEEDS_MEMORY, 0, locals_of_8, set_local_events},
+    {"set_local_events when full again", NEEDS_MEMORY, 0, locals_of_16, set_local_events},
     {"set_local_events to none", 0, 0, tools_listen, set_no_local_events},
     {"register_callback", NEEDS_MEMORY, 0, tool_1, register_callback},
     {"register_callback instead", NEEDS_MEMORY, 0, tools_listen, register_callback},

@@ -32,26 +32,24 @@ impl<const DEFAULT: u8> Tables<DEFAULT> {
         unsafe { self.0.get_unchecked(usize::from(controlling(event))).get_code(code.addr()) }
     }
 
-    /// As [`Tables::get_code`], as far as the first place tells.
+    /// As [`Tables::get_code`], as far as the first places tell.
     ///
     /// # Safety
     /// As for [`Tables::get`].
     #[inline(always)]
-    pub unsafe fn first_code(&self, event: u8, code: *mut c_void) -> Look {
+    pub unsafe fn near_code(&self, event: u8, code: *mut c_void) -> Look {
         // SAFETY: the caller's promise.
-        unsafe { self.0.get_unchecked(usize::from(controlling(event))).first_code(code.addr()) }
+        unsafe { self.0.get_unchecked(usize::from(controlling(event))).near_code(code.addr()) }
     }
 
-    /// As [`Tables::get`], as far as the first place tells.
+    /// As [`Tables::get`], as far as the first places tell.
     ///
     /// # Safety
     /// As for [`Tables::get`].
     #[inline(always)]
-    pub unsafe fn first(&self, event: u8, code: *mut c_void, location: i32) -> Look {
+    pub unsafe fn near(&self, event: u8, code: *mut c_void, location: i32) -> Look {
         // SAFETY: the caller's promise.
-        unsafe {
-            self.0.get_unchecked(usize::from(controlling(event))).first(code.addr(), location)
-        }
+        unsafe { self.0.get_unchecked(usize::from(controlling(event))).near(code.addr(), location) }
     }
 
     /// The byte of a code and a location.

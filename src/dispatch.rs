@@ -111,18 +111,16 @@ pub unsafe fn fire<const EVENT: u8, P: Payload>(
         return Error::InvalidOffset.status();
     }
     current.enter();
-    // The first place where a table may have the answer usually does; otherwise, and whenever there is
-    // more to do, `long_way` begins anew.
+    // The first places where a table may have the answer usually do; otherwise, and whenever there is more
+    // to do, `long_way` begins anew: to go on from here would take more registers than there are without
+    // a frame.
     let long_way = || {
         // SAFETY: the caller's promise; the thread is inside.
         unsafe { long_way::<EVENT, P>(state, code, offset, payload) }
     };
     // SAFETY: `EVENT` is an event.
     let interest = unsafe { registry::interest(EVENT) };
-    // SAFETY: the state is valid.
-    let wanted = unsafe { state::of_active(state, interest.global()) };
     if !interest.is_global_only() {
-        let mut has_disabled = true;
         if interest.has_local_or_remembers() {
             if EVENT == Event::Call.number() && interest.remembers() {
                 return long_way();
@@ -132,39 +130,44 @@ pub unsafe fn fire<const EVENT: u8, P: Payload>(
                 return unsafe { local_and_disabled::<EVENT, P>(state, code, offset, payload) };
             }
             // SAFETY: `EVENT` is an event, and the thread is inside.
-            match unsafe { LOCAL.first_code(EVENT, code) } {
+            match unsafe { LOCAL.near_code(EVENT, code) } {
                 Look::Missing => {}
-                // To go on from here would take more registers than there are without a frame.
-                Look::Found(_) | Look::Elsewhere => return long_way(),
+                Look::Found(here) => {
+                    // SAFETY: the state is valid, and the thread is inside.
+                    return unsafe {
+                        let wanted = interest.global() | here.of(interest.local());
+                        let wanted = state::of_active(state, wanted.into());
+                        deliver::<EVENT, P>(state, code, offset, payload, wanted)
+                    };
+                }
+                Look::Elsewhere => return long_way(),
             }
-            has_disabled = false;
-        }
-        if has_disabled {
+        } else {
             // SAFETY: as above.
-            match unsafe { ENABLED.first(EVENT, code, payload.location(offset)) } {
+            match unsafe { ENABLED.near(EVENT, code, payload.location(offset)) } {
+                Look::Missing => {}
                 Look::Found(enabled) => {
-                    let left = enabled.of(wanted);
-                    if left == 0 {
-                        // SAFETY: the state is valid.
-                        if unsafe { state::may_have_own_location(state) } {
-                            return long_way();
-                        }
-                        current.leave();
-                        return 0;
-                    }
-                    if left != wanted {
+                    let left = enabled.of(interest.global());
+                    // SAFETY: the state is valid.
+                    if unsafe {
+                        state::is_active(state, left) || state::may_have_own_location(state)
+                    } {
                         return long_way();
                     }
+                    current.leave();
+                    return 0;
                 }
-                Look::Missing => {}
                 Look::Elsewhere => return long_way(),
             }
         }
-        if wanted == 0 {
+        // SAFETY: the state is valid.
+        if !unsafe { state::is_active(state, interest.global()) } {
             current.leave();
             return 0;
         }
     }
+    // SAFETY: the state is valid.
+    let wanted = unsafe { state::of_active(state, interest.global().into()) };
     // SAFETY: the caller's promise; the thread is inside.
     unsafe { deliver::<EVENT, P>(state, code, offset, payload, wanted) }
 }
@@ -179,7 +182,7 @@ unsafe fn deliver<const EVENT: u8, P: Payload>(
     code: *mut c_void,
     offset: i32,
     payload: P,
-    wanted: u8,
+    wanted: u32,
 ) -> c_int {
     if wanted & wanted.wrapping_sub(1) == 0 {
         // SAFETY: the caller's promise.
@@ -201,7 +204,8 @@ unsafe fn who<const EVENT: u8>(state: *mut State, code: *mut c_void, location: i
     let (interest, wanted) = unsafe {
         let interest = registry::interest(EVENT);
         let here = if interest.local() == 0 { 0 } else { LOCAL.get_code(EVENT, code) };
-        (interest, state::of_active(state, interest.global() | interest.local() & here))
+        let tools = interest.global() | interest.local() & here;
+        (interest, state::of_active(state, tools.into()) as u8)
     };
     if wanted == 0 || !interest.has_disabled() {
         return (wanted, 0);
@@ -224,16 +228,12 @@ unsafe extern "C" fn local_and_disabled<const EVENT: u8, P: Payload>(
     payload: P,
 ) -> c_int {
     // SAFETY: `EVENT` is an event, and the thread is inside.
-    let (interest, first) = unsafe {
-        (registry::interest(EVENT), ENABLED.first(EVENT, code, payload.location(offset)))
-    };
+    let (interest, first) =
+        unsafe { (registry::interest(EVENT), ENABLED.near(EVENT, code, payload.location(offset))) };
     if let Look::Found(enabled) = first {
+        let left = enabled.of(interest.global() | interest.local());
         // SAFETY: the state is valid.
-        let (may, is_own) = unsafe {
-            let tools = interest.global() | interest.local();
-            (state::of_active(state, tools), state::may_have_own_location(state))
-        };
-        if enabled.of(may) == 0 && !is_own {
+        if !unsafe { state::is_active(state, left) || state::may_have_own_location(state) } {
             thread::current().leave();
             return 0;
         }
@@ -267,7 +267,7 @@ unsafe extern "C" fn long_way<const EVENT: u8, P: Payload>(
         return 0;
     }
     // SAFETY: the caller's promise.
-    unsafe { deliver::<EVENT, P>(state, code, offset, payload, wanted) }
+    unsafe { deliver::<EVENT, P>(state, code, offset, payload, wanted.into()) }
 }
 
 /// A tool has disabled the location, and the state may be the location's own: sees to the state, then
@@ -289,7 +289,7 @@ unsafe extern "C" fn own<const EVENT: u8, P: Payload>(
     // SAFETY: the caller's promise.
     unsafe {
         quieten(&delivery, disabled);
-        deliver::<EVENT, P>(state, code, offset, payload, wanted)
+        deliver::<EVENT, P>(state, code, offset, payload, wanted.into())
     }
 }
 
@@ -412,17 +412,18 @@ unsafe extern "C" fn one<const EVENT: u8, P: Payload>(
     code: *mut c_void,
     offset: i32,
     payload: P,
-    wanted: u8,
+    wanted: u32,
 ) -> c_int {
     // The highest slot is always empty: it stands in for no tool at all.
-    let tool = (u32::from(wanted) | 1 << 7).trailing_zeros();
+    let wanted = wanted | 1 << 7;
+    let tool = wanted.trailing_zeros();
     // SAFETY: `EVENT` is an event, and the number is one of eight.
     let slot = unsafe { tool::slot(usize::from(EVENT), tool as usize) };
     let Some(entry) = slot.inline() else {
         thread::current().set_code(code);
         let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
         // SAFETY: the caller's promise.
-        return unsafe { rest(&mut delivery, wanted.into(), None) };
+        return unsafe { rest(&mut delivery, wanted, None) };
     };
     thread::current().set_code(code);
     let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
@@ -463,11 +464,11 @@ unsafe extern "C" fn more<const EVENT: u8, P: Payload>(
     code: *mut c_void,
     offset: i32,
     payload: P,
-    wanted: u8,
+    wanted: u32,
 ) -> c_int {
     thread::current().set_code(code);
     let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
-    let mut left = u32::from(wanted);
+    let mut left = wanted;
     loop {
         // SAFETY: there is one tool at least, and the loop ends before there is none.
         let tool = unsafe { NonZeroU32::new_unchecked(left) }.ilog2();

@@ -91,9 +91,19 @@ pub unsafe fn load_active(state: *mut State) -> u8 {
 /// # Safety
 /// As for [`load_active`].
 #[inline(always)]
-pub unsafe fn of_active(state: *mut State, tools: u8) -> u8 {
+pub unsafe fn of_active(state: *mut State, tools: u32) -> u32 {
     // SAFETY: the state is valid for reads, by the caller's promise.
     unsafe { fold::and_byte_at(tools, state.cast()) }
+}
+
+/// Whether one of some tools may want the state's event.
+///
+/// # Safety
+/// As for [`load_active`].
+#[inline(always)]
+pub unsafe fn is_active(state: *mut State, tools: u8) -> bool {
+    // SAFETY: the state is valid for reads, by the caller's promise.
+    unsafe { fold::has_any_of(tools, state.cast()) }
 }
 
 /// Takes tools out of the state.

@@ -358,8 +358,8 @@ const KEPT: u8 = 1;
 /// The byte of a key that comes or goes.
 const PASSING: u8 = 2;
 
-/// The least capacity is 16, of which three quarters are filled before a table grows.
-const FULL: i32 = 12;
+/// The least capacity is 16, half of which is filled before a table of this kind grows.
+const FULL: i32 = 8;
 
 /// A table with keys of code 64 at `locations`, which is changed while a reader looks on two visits.
 fn a_table_changes(

@@ -58,22 +58,43 @@ mod machine {
         set
     }
 
-    /// The bits of a set that a byte in memory has too.
+    /// The bits of a set that a byte in memory has too. The set has eight bits at most: it is as wide as a
+    /// register, so that it need not be widened again.
     ///
     /// # Safety
     /// The byte is valid for reads.
     #[inline(always)]
-    pub unsafe fn and_byte_at(mut set: u8, byte: *const u8) -> u8 {
+    pub unsafe fn and_byte_at(mut set: u32, byte: *const u8) -> u32 {
         // SAFETY: a load from a byte that is valid for it.
         unsafe {
             asm!(
-                "and {set}, byte ptr [{byte}]",
-                set = inout(reg_byte) set,
+                "and {set:l}, byte ptr [{byte}]",
+                set = inout(reg) set,
                 byte = in(reg) byte,
                 options(readonly, nostack),
             );
         }
         set
+    }
+
+    /// Whether a byte in memory has a bit of the set.
+    ///
+    /// # Safety
+    /// The byte is valid for reads.
+    #[inline(always)]
+    pub unsafe fn has_any_of(set: u8, byte: *const u8) -> bool {
+        // SAFETY: a load from a byte that is valid for it.
+        unsafe {
+            asm!(
+                "test byte ptr [{byte}], {set}",
+                "jnz {some}",
+                set = in(reg_byte) set,
+                byte = in(reg) byte,
+                some = label { return true },
+                options(readonly, nostack),
+            );
+        }
+        false
     }
 
     /// Stores two bytes at once, of whatever alignment, `DISPLACEMENT` bytes behind `base`.
@@ -109,6 +130,27 @@ mod machine {
                 displacement = const DISPLACEMENT,
                 number = const NUMBER,
                 above = label { return true },
+                options(readonly, nostack),
+            );
+        }
+        false
+    }
+
+    /// Whether the byte `DISPLACEMENT` bytes behind `base + offset` is zero.
+    ///
+    /// # Safety
+    /// The byte is valid for reads.
+    #[inline(always)]
+    pub unsafe fn is_zero<const DISPLACEMENT: usize>(base: *const u8, offset: usize) -> bool {
+        // SAFETY: a load from a byte that is valid for it.
+        unsafe {
+            asm!(
+                "cmp byte ptr [{base} + {offset} + {displacement}], 0",
+                "je {zero}",
+                base = in(reg) base,
+                offset = in(reg) offset,
+                displacement = const DISPLACEMENT,
+                zero = label { return true },
                 options(readonly, nostack),
             );
         }
@@ -187,14 +229,14 @@ mod machine {
         set & !(1 << bit)
     }
 
-    /// The bits of a set that a byte in memory has too.
+    /// The bits of a set that a byte in memory has too. The set has eight bits at most.
     ///
     /// # Safety
     /// The byte is valid for reads, and an atomic for all who use it.
     #[inline(always)]
-    pub unsafe fn and_byte_at(set: u8, byte: *const u8) -> u8 {
+    pub unsafe fn and_byte_at(set: u32, byte: *const u8) -> u32 {
         // SAFETY: the caller's promise.
-        set & unsafe { &*byte.cast::<AtomicU8>() }.load(Relaxed)
+        set & u32::from(unsafe { &*byte.cast::<AtomicU8>() }.load(Relaxed))
     }
 
     /// The bits of a set that the byte `DISPLACEMENT` bytes behind `base + offset` has too.
@@ -208,7 +250,17 @@ mod machine {
         offset: usize,
     ) -> u8 {
         // SAFETY: the caller's promise.
-        unsafe { and_byte_at(set, base.add(offset + DISPLACEMENT)) }
+        unsafe { and_byte_at(set.into(), base.add(offset + DISPLACEMENT)) as u8 }
+    }
+
+    /// Whether a byte in memory has a bit of the set.
+    ///
+    /// # Safety
+    /// As for [`and_byte_at`].
+    #[inline(always)]
+    pub unsafe fn has_any_of(set: u8, byte: *const u8) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { and_byte_at(set.into(), byte) != 0 }
     }
 
     /// Stores two bytes, of whatever alignment, `DISPLACEMENT` bytes behind `base`, the lower half of
@@ -234,6 +286,16 @@ mod machine {
     pub unsafe fn is_above<const DISPLACEMENT: usize, const NUMBER: u8>(base: *const u8) -> bool {
         // SAFETY: the caller's promise.
         unsafe { &*base.add(DISPLACEMENT).cast::<AtomicU8>() }.load(Relaxed) > NUMBER
+    }
+
+    /// Whether the byte `DISPLACEMENT` bytes behind `base + offset` is zero.
+    ///
+    /// # Safety
+    /// As for [`and_byte_at`].
+    #[inline(always)]
+    pub unsafe fn is_zero<const DISPLACEMENT: usize>(base: *const u8, offset: usize) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { &*base.add(offset + DISPLACEMENT).cast::<AtomicU8>() }.load(Relaxed) == 0
     }
 
     /// Whether the word `DISPLACEMENT` bytes behind `base + offset` differs; an acquire load.
@@ -268,5 +330,6 @@ mod machine {
 }
 
 pub use machine::{
-    and_byte, and_byte_at, half_differs, hide, is_above, store_bytes, without_bit, word_differs,
+    and_byte, and_byte_at, half_differs, has_any_of, hide, is_above, is_zero, store_bytes,
+    without_bit, word_differs,
 };

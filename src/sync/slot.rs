@@ -92,10 +92,9 @@ impl Slot {
     pub fn inline(&self) -> Option<Entry> {
         // Acquire: pairs with the Release in `settle`, so the data below is this function's.
         let call = self.call.load(Acquire);
-        if call.addr() <= 1 {
-            return None;
-        }
-        Some(Entry { call, data: self.data.load(Relaxed) })
+        // Loaded before it is known to be of use: both addresses are then made in one place.
+        let data = self.data.load(Relaxed);
+        (call.addr() > 1).then_some(Entry { call, data })
     }
 
     /// The pair, wherever it is; `None` for an empty slot. Readers only, inside.

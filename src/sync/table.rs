@@ -7,6 +7,10 @@
 //! one as a [`Job`], to be dropped once no reader can be in it. A change takes all the memory that it
 //! needs before it changes anything; what only removes needs none.
 //!
+//! Entries lie in lines of four, as long as a cache line. A key is looked for from its first place on
+//! through the rest of that line, then in the next: so the first few looks need no second cache line
+//! and differ by a bit of the offset. That is what a fire does without a loop; see [`Table::near`].
+//!
 //! The writer also keeps, per code, a chain through its entries, so that a code's death costs what
 //! the code has, not what the table holds.
 //!
@@ -29,12 +33,19 @@ use super::prim::{
 
 /// The least capacity; a power of two.
 const LEAST: usize = 16;
+/// Entries of a line.
+const LINE: usize = 4;
+/// How many places are looked at before a fire goes the long way. With so many, one look-up in a
+/// hundred does at the loads that the tables have at 100,000 disabled locations.
+const NEAR: usize = 3;
 /// The code of an entry without a key: nothing lies at the last address.
 const NO_CODE: usize = usize::MAX;
 /// No next entry in a chain.
 const END: u32 = u32::MAX;
 /// The size of an entry: 16 bytes, but more under loom.
 const STRIDE: usize = size_of::<Entry>();
+/// The size of a line, which is also where the first entry is: the array's first line has the mask.
+const LINE_SIZE: usize = size_of::<Line>();
 
 #[derive(Debug)]
 #[cfg_attr(not(loom), repr(C, align(16)))]
@@ -46,6 +57,11 @@ struct Entry {
     /// 1: there is a key here.
     used: AtomicU8,
 }
+
+/// As many entries as share a cache line.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Line([Entry; LINE]);
 
 // Offsets are masked, so the size must be a power of two; loom's atomics are larger.
 const _: () = assert!(STRIDE.is_power_of_two() && (cfg!(loom) || STRIDE == 16));
@@ -61,11 +77,22 @@ macro_rules! entry {
     };
 }
 
-/// What readers search: an entry whose `code` is a mask, then a power of two of entries, at least a
-/// quarter of them without a key. The mask is the last entry's offset from the second. Made by
+macro_rules! line {
+    ($mask:expr, $byte:expr) => {
+        Line([
+            entry!($mask, $byte),
+            entry!(NO_CODE, $byte),
+            entry!(NO_CODE, $byte),
+            entry!(NO_CODE, $byte),
+        ])
+    };
+}
+
+/// What readers search: a line whose first entry's `code` is a mask, then a power of two of entries, at
+/// least a quarter of them without a key. The mask is the last entry's offset from the first. Made by
 /// `Box::into_raw`, and freed by being dropped.
 #[derive(Debug)]
-pub struct Array(*mut [Entry]);
+pub struct Array(*mut [Line]);
 
 // SAFETY: it owns its entries, which are atomics.
 unsafe impl Send for Array {}
@@ -92,18 +119,41 @@ fn start(code: usize, location: i32, mask: usize) -> usize {
     (mixed.wrapping_mul(0x7feb_352d) >> 24) as usize & mask
 }
 
+/// The place to look at after a key's first `looks`, the last of which was at `offset`.
+#[inline(always)]
+fn after(offset: usize, looks: usize, mask: usize) -> usize {
+    match looks % LINE {
+        1 | 3 => offset ^ STRIDE,
+        2 => offset ^ (3 * STRIDE),
+        _ => (offset ^ (3 * STRIDE)).wrapping_add(LINE_SIZE) & mask,
+    }
+}
+
+/// The indices of all places where a key may be, in the order in which it is looked for.
+fn places(code: usize, location: i32, capacity: usize) -> impl Iterator<Item = usize> {
+    let mask = mask_of(capacity);
+    let mut offset = start(code, location, mask);
+    (1..=capacity).map(move |looks| {
+        let index = offset / STRIDE;
+        offset = after(offset, looks, mask);
+        index
+    })
+}
+
 impl Array {
     fn new(capacity: usize, default: u8) -> Option<Box<Job<Array>>> {
-        let mut entries = Vec::new();
-        entries.try_reserve_exact(capacity + 1).ok()?;
-        entries.push(entry!(mask_of(capacity), default));
-        entries.resize_with(capacity + 1, || entry!(NO_CODE, default));
-        Job::new(Array(Box::into_raw(entries.into_boxed_slice()))).ok()
+        let mut lines = Vec::new();
+        let count = capacity / LINE + 1;
+        lines.try_reserve_exact(count).ok()?;
+        lines.push(line!(mask_of(capacity), default));
+        lines.resize_with(count, || line!(NO_CODE, default));
+        Job::new(Array(Box::into_raw(lines.into_boxed_slice()))).ok()
     }
 
     fn entries(&self) -> &[Entry] {
-        // SAFETY: from `Box::into_raw`, and shared by atomics only.
-        unsafe { &*self.0 }
+        let count = (self.0.len() - 1) * LINE;
+        // SAFETY: from `Box::into_raw`, and shared by atomics only. A line is its entries.
+        unsafe { core::slice::from_raw_parts(self.0.cast::<Line>().add(1).cast(), count) }
     }
 
     /// Stands for freeing under loom: from here on every key has this byte, for whoever still looks.
@@ -112,27 +162,23 @@ impl Array {
         self.entries().iter().for_each(|entry| entry.byte.store(byte, Relaxed));
     }
 
-    /// The position of a key, or of the entry without one where it would be put.
-    fn find(&self, code: usize, location: i32) -> usize {
+    /// The position of a key, or of the entry without one where it would be put. `None`: of neither, which no
+    /// array of this file is full enough for.
+    fn find(&self, code: usize, location: i32) -> Option<usize> {
         let entries = self.entries();
-        let capacity = entries.len() - 1;
-        let mut index = start(code, location, mask_of(capacity)) / STRIDE;
-        loop {
-            let entry = &entries[index + 1];
+        places(code, location, entries.len()).find(|index| {
+            let entry = &entries[*index];
             let found =
                 entry.code.load(Relaxed) == code && entry.location.load(Relaxed) == location as u32;
-            if found || entry.used.load(Relaxed) == 0 {
-                return index + 1;
-            }
-            index = (index + 1) & (capacity - 1);
-        }
+            found || entry.used.load(Relaxed) == 0
+        })
     }
 }
 
 /// The readers' half: a pointer to the current array. `DEFAULT` is the byte of a key that is not
 /// there.
 #[derive(Debug)]
-pub struct Table<const DEFAULT: u8>(AtomicPtr<Entry>);
+pub struct Table<const DEFAULT: u8>(AtomicPtr<Line>);
 
 impl<const DEFAULT: u8> Table<DEFAULT> {
     /// An empty table.
@@ -143,15 +189,15 @@ impl<const DEFAULT: u8> Table<DEFAULT> {
 
     /// The array that all empty tables share.
     #[cfg(not(loom))]
-    const fn nothing() -> *mut Entry {
-        static NO_TOOLS: [Entry; 2] = [entry!(mask_of(1), 0), entry!(NO_CODE, 0)];
-        static ALL_TOOLS: [Entry; 2] = [entry!(mask_of(1), 0xff), entry!(NO_CODE, 0xff)];
+    const fn nothing() -> *mut Line {
+        static NO_TOOLS: [Line; 2] = [line!(mask_of(LINE), 0), line!(NO_CODE, 0)];
+        static ALL_TOOLS: [Line; 2] = [line!(mask_of(LINE), 0xff), line!(NO_CODE, 0xff)];
         let nothing = match DEFAULT {
             0 => &NO_TOOLS,
             0xff => &ALL_TOOLS,
             _ => panic!("a table's default is no tools or all tools"),
         };
-        core::ptr::from_ref(nothing).cast::<Entry>().cast_mut()
+        core::ptr::from_ref(nothing).cast::<Line>().cast_mut()
     }
 
     /// An empty table. (Loom's atomics are made at run time.)
@@ -161,8 +207,8 @@ impl<const DEFAULT: u8> Table<DEFAULT> {
     }
 
     #[cfg(loom)]
-    fn nothing() -> *mut Entry {
-        Box::leak(Box::new([entry!(mask_of(1), DEFAULT), entry!(NO_CODE, DEFAULT)])).as_mut_ptr()
+    fn nothing() -> *mut Line {
+        Box::leak(Box::new([line!(mask_of(LINE), DEFAULT), line!(NO_CODE, DEFAULT)])).as_mut_ptr()
     }
 
     /// The byte of a code in a table whose only location is 0.
@@ -185,30 +231,43 @@ impl<const DEFAULT: u8> Table<DEFAULT> {
         unsafe { self.look_up::<true>(code, location) }
     }
 
-    /// As [`Table::get_code`], as far as the first place tells.
+    /// As [`Table::get_code`], as far as the first places tell.
     ///
     /// # Safety
     /// As for [`Table::get`].
     #[inline(always)]
-    pub unsafe fn first_code(&self, code: usize) -> Look {
+    pub unsafe fn near_code(&self, code: usize) -> Look {
         // SAFETY: the caller's promise.
-        unsafe {
-            let (array, _, offset) = self.begin(code, 0);
-            look::<false>(array, offset, code, 0)
-        }
+        unsafe { self.look_near::<false>(code, 0) }
     }
 
-    /// As [`Table::get`], as far as the first place tells.
+    /// As [`Table::get`], as far as the first places tell.
     ///
     /// # Safety
     /// As for [`Table::get`].
     #[inline(always)]
-    pub unsafe fn first(&self, code: usize, location: i32) -> Look {
+    pub unsafe fn near(&self, code: usize, location: i32) -> Look {
         // SAFETY: the caller's promise.
-        unsafe {
-            let (array, _, offset) = self.begin(code, location);
-            look::<true>(array, offset, code, location)
+        unsafe { self.look_near::<true>(code, location) }
+    }
+
+    /// # Safety
+    /// As for [`Table::get`].
+    #[inline(always)]
+    unsafe fn look_near<const LOCATED: bool>(&self, code: usize, location: i32) -> Look {
+        const { assert!(NEAR <= LINE, "the mask is not looked at again") };
+        // SAFETY: the caller's promise.
+        let (array, mask, mut offset) = unsafe { self.begin(code, location) };
+        // Unrolled: nothing of it depends on what was read.
+        for looks in 1..=NEAR {
+            // SAFETY: the offset stays within its line.
+            match unsafe { look::<LOCATED>(array, offset, code, location) } {
+                Look::Elsewhere => {}
+                answer => return answer,
+            }
+            offset = after(offset, looks, mask);
         }
+        Look::Elsewhere
     }
 
     /// The array, its mask, and where to begin.
@@ -216,17 +275,17 @@ impl<const DEFAULT: u8> Table<DEFAULT> {
     /// # Safety
     /// As for [`Table::get`].
     #[inline(always)]
-    unsafe fn begin(&self, code: usize, location: i32) -> (*const Entry, usize, usize) {
+    unsafe fn begin(&self, code: usize, location: i32) -> (*const Line, usize, usize) {
         // Acquire: pairs with the Release in `publish`.
         let array = self.0.load(Acquire);
         // SAFETY: an array is freed only after every reader that could have loaded it has left, and
-        // never while the writer's lock is held. Its first entry holds the mask, which never changes.
+        // never while the writer's lock is held. Its first line holds the mask, which never changes.
         // Read plainly, so that it can be an operand.
         #[cfg(not(loom))]
         let mask = unsafe { array.cast::<usize>().read() };
         #[cfg(loom)]
         // SAFETY: as above.
-        let mask = unsafe { (*array).code.load(Relaxed) };
+        let mask = unsafe { (*array).0[0].code.load(Relaxed) };
         (array, mask, start(code, location, mask))
     }
 
@@ -234,19 +293,20 @@ impl<const DEFAULT: u8> Table<DEFAULT> {
     unsafe fn look_up<const LOCATED: bool>(&self, code: usize, location: i32) -> u8 {
         // SAFETY: the caller's promise.
         let (array, mask, mut offset) = unsafe { self.begin(code, location) };
-        loop {
+        for looks in 1usize.. {
             // SAFETY: the offset stays a multiple of the stride and within the mask.
             match unsafe { look::<LOCATED>(array, offset, code, location) } {
                 Look::Found(byte) => return byte.of(u8::MAX),
                 Look::Missing => return DEFAULT,
                 Look::Elsewhere => {}
             }
-            offset = (offset + STRIDE) & mask;
+            offset = after(offset, looks, mask);
         }
+        DEFAULT
     }
 }
 
-/// What one place of a table says of a key.
+/// What one place of a table says of a key, or several.
 pub enum Look {
     /// It is here.
     Found(Byte),
@@ -259,7 +319,7 @@ pub enum Look {
 /// A key's byte, not read yet.
 #[derive(Clone, Copy)]
 pub struct Byte {
-    array: *const Entry,
+    array: *const Line,
     offset: usize,
 }
 
@@ -267,7 +327,7 @@ impl Byte {
     /// The bits of a set that the byte has too.
     #[inline(always)]
     pub fn of(self, set: u8) -> u8 {
-        const BYTE: usize = STRIDE + offset_of!(Entry, byte);
+        const BYTE: usize = LINE_SIZE + offset_of!(Entry, byte);
         // SAFETY: from `look`, and the reader is still inside.
         unsafe { fold::and_byte::<BYTE>(set, self.array.cast(), self.offset) }
     }
@@ -280,15 +340,16 @@ impl Byte {
 /// found is used before the reader leaves.
 #[inline(always)]
 unsafe fn look<const LOCATED: bool>(
-    array: *const Entry,
+    array: *const Line,
     offset: usize,
     code: usize,
     location: i32,
 ) -> Look {
-    const CODE: usize = STRIDE + offset_of!(Entry, code);
-    const LOCATION: usize = STRIDE + offset_of!(Entry, location);
+    const CODE: usize = LINE_SIZE + offset_of!(Entry, code);
+    const LOCATION: usize = LINE_SIZE + offset_of!(Entry, location);
+    const USED: usize = LINE_SIZE + offset_of!(Entry, used);
     let base = array.cast::<u8>();
-    // SAFETY: offsets are multiples of the stride, at most the mask, from the second entry. The code
+    // SAFETY: offsets are multiples of the stride, at most the mask, from the second line on. The code
     // is an acquire load, which pairs with the Release in `Changes::set`: who finds the code sees its
     // location.
     let differs = unsafe {
@@ -299,8 +360,7 @@ unsafe fn look<const LOCATED: bool>(
         return Look::Found(Byte { array, offset });
     }
     // SAFETY: as above.
-    let entry = unsafe { &*array.add(1).byte_add(offset) };
-    if entry.used.load(Relaxed) == 0 { Look::Missing } else { Look::Elsewhere }
+    if unsafe { fold::is_zero::<USED>(base, offset) } { Look::Missing } else { Look::Elsewhere }
 }
 
 impl<const DEFAULT: u8> Default for Table<DEFAULT> {
@@ -324,6 +384,13 @@ pub struct Changes {
     next: Vec<u32>,
     /// The first entry of each code that has any.
     heads: HashMap<usize, u32>,
+}
+
+/// How many eighths of a table may have keys. Who looks for a location in [`super::super::code::ENABLED`]
+/// mostly finds it; who looks for a code among those with local events mostly does not, which takes
+/// longer the fuller the table is.
+const fn most<const DEFAULT: u8>() -> usize {
+    if DEFAULT == 0 { 4 } else { 6 }
 }
 
 /// Not in any chain.
@@ -359,21 +426,8 @@ impl Changes {
 
     /// The writer's own look-up: a position in the array, if there is one.
     fn find(&self, code: usize, location: i32) -> Option<usize> {
-        if self.capacity == 0 {
-            return None;
-        }
-        let array = self.array();
-        let mut index = start(code, location, mask_of(self.capacity)) / STRIDE;
-        loop {
-            let entry = &array[index + 1];
-            if entry.used.load(Relaxed) == 0 {
-                return None;
-            }
-            if entry.code.load(Relaxed) == code && entry.location.load(Relaxed) == location as u32 {
-                return Some(index + 1);
-            }
-            index = (index + 1) & (self.capacity - 1);
-        }
+        let position = self.array.as_ref()?.work.find(code, location)?;
+        (self.array()[position].used.load(Relaxed) != 0).then_some(position)
     }
 
     /// Sets the byte of a key. Returns what is left behind; if there is no memory, nothing is changed.
@@ -399,16 +453,13 @@ impl Changes {
         if code == NO_CODE {
             return Err(Full);
         }
-        if (self.used + 1) * 4 > self.capacity * 3 {
-            return self.rebuild(table, Some((code, location, byte)));
-        }
+        let place = self.array.as_ref().and_then(|array| array.work.find(code, location));
+        let position = match place {
+            Some(position) if (self.used + 1) * 8 <= self.capacity * most::<DEFAULT>() => position,
+            _ => return self.rebuild(table, Some((code, location, byte))),
+        };
         self.heads.try_reserve(1).map_err(|_| Full)?;
-        let array = self.array();
-        let mut index = start(code, location, mask_of(self.capacity)) / STRIDE;
-        while array[index + 1].used.load(Relaxed) != 0 {
-            index = (index + 1) & (self.capacity - 1);
-        }
-        let entry = &array[index + 1];
+        let entry = &self.array()[position];
         entry.location.store(location as u32, Relaxed);
         entry.used.store(1, Relaxed);
         // Release: pairs with the Acquire in `get`: who finds the code finds the location.
@@ -416,7 +467,7 @@ impl Changes {
         entry.byte.store(byte, Relaxed);
         self.used += 1;
         self.live += 1;
-        self.chain(code, index + 1);
+        self.chain(code, position);
         Ok(None)
     }
 
@@ -463,7 +514,7 @@ impl Changes {
         table: &Table<DEFAULT>,
         change: impl Fn(u8) -> u8,
     ) -> Retired {
-        for entry in entries(&self.array).iter().skip(1) {
+        for entry in entries(&self.array) {
             let old = entry.byte.load(Relaxed);
             if old != DEFAULT {
                 let new = change(old);
@@ -497,24 +548,24 @@ impl Changes {
         table: &Table<DEFAULT>,
         key: Option<(usize, i32, u8)>,
     ) -> Result<Retired, Full> {
-        // At most 5/8 full, so that an eighth of the table is filled before the next rebuild.
+        // Less full than it may be, so that a part of the table is filled before the next rebuild.
         let live = self.live + usize::from(key.is_some());
-        let capacity = (live * 8).div_ceil(5).next_power_of_two().max(LEAST);
+        let capacity = (live * 8).div_ceil(most::<DEFAULT>() - 1).next_power_of_two().max(LEAST);
         if capacity >= UNCHAINED as usize {
             return Err(Full);
         }
         let array = Array::new(capacity, DEFAULT).ok_or(Full)?;
         let mut next = Vec::new();
-        next.try_reserve_exact(capacity + 1).map_err(|_| Full)?;
-        next.resize(capacity + 1, UNCHAINED);
+        next.try_reserve_exact(capacity).map_err(|_| Full)?;
+        next.resize(capacity, UNCHAINED);
         let mut heads = HashMap::new();
         heads.try_reserve(self.heads.len() + 1).map_err(|_| Full)?;
-        let old = self.array().iter().skip(1).map(|entry| {
+        let old = self.array().iter().map(|entry| {
             let code = entry.code.load(Relaxed);
             (code, entry.location.load(Relaxed) as i32, entry.byte.load(Relaxed))
         });
         for (code, location, byte) in old.chain(key).filter(|(.., byte)| *byte != DEFAULT) {
-            let position = array.work.find(code, location);
+            let position = array.work.find(code, location).ok_or(Full)?;
             let entry = &array.work.entries()[position];
             // Relaxed: the whole array is published below.
             entry.code.store(code, Relaxed);
@@ -532,7 +583,7 @@ impl Changes {
     /// Makes an array the current one, or none. The old one is what is left behind.
     fn publish<const DEFAULT: u8>(&mut self, table: &Table<DEFAULT>, array: Retired) -> Retired {
         let new = match &array {
-            Some(array) => array.work.0.cast::<Entry>(),
+            Some(array) => array.work.0.cast::<Line>(),
             None => Table::<DEFAULT>::nothing(),
         };
         // Release: pairs with the Acquire in `get`, so the array's entries are seen.
@@ -567,7 +618,7 @@ mod tests {
 
     #[test]
     fn a_code_that_dies_takes_its_keys_with_it() {
-        let (table, mut changes) = (Table::<0>::new(), Changes::default());
+        let (table, mut changes) = (Table::<0xff>::new(), Changes::default());
         for code in 1..=500usize {
             for location in 0..20 {
                 changes.set(&table, code * 64, location, 3).unwrap();
@@ -583,7 +634,7 @@ mod tests {
                 count += 1;
             }));
             assert_eq!(count, 20);
-            assert_eq!(get(&table, code * 64, 7), 0);
+            assert_eq!(get(&table, code * 64, 7), 0xff);
         }
         assert_eq!(changes.live(), 200);
         assert!(changes.bytes() <= 64 * 8 * 200 + 1024, "{} bytes for 200 keys", changes.bytes());
@@ -631,19 +682,15 @@ mod tests {
                         changes.set(&table, code, location as i32 * 2, 1).unwrap();
                     }
                 }
-                let array = changes.array();
-                let mask = mask_of(changes.capacity);
-                let total: usize = array
-                    .iter()
-                    .enumerate()
-                    .skip(1)
-                    .filter(|(_, entry)| entry.used.load(Relaxed) != 0)
-                    .map(|(position, entry)| {
-                        let location = entry.location.load(Relaxed) as i32;
-                        let home = start(entry.code.load(Relaxed), location, mask) / STRIDE;
-                        (position - 1).wrapping_sub(home) & (changes.capacity - 1)
-                    })
-                    .sum();
+                let steps = |(position, entry): (usize, &Entry)| {
+                    let (code, location) = (&entry.code, &entry.location);
+                    places(code.load(Relaxed), location.load(Relaxed) as i32, changes.capacity)
+                        .position(|place| place == position)
+                        .unwrap()
+                };
+                let array = changes.array().iter().enumerate();
+                let total: usize =
+                    array.filter(|(_, entry)| entry.used.load(Relaxed) != 0).map(steps).sum();
                 let mean = total as f64 / changes.used as f64;
                 assert!(mean < 6.0, "{mean} steps, {distance} apart, {locations} locations");
                 changes.clear(&table);
