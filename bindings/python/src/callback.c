@@ -592,16 +592,20 @@ static __attribute__((noinline)) int deliver_unnoted(const rmon_event *event)
 }
 
 static ptrdiff_t note_offset;
+static PyObject *none; /* Py_None, whose address a compiler would rather keep in a register throughout */
 
 void callback_init(void)
 {
     note_offset = rmon_host_note_offset();
+    none = Py_None;
 }
 
-/* The fire that is noted on this thread, or NULL. */
-static inline rmon_python_fire *noted(void)
+/* Delivers whatever is not usual, or where the note is not at a known distance. */
+static __attribute__((noinline)) int deliver_other(void *user_data, const rmon_event *event)
 {
-    return LIKELY(note_offset != 0) ? *rmon_python_note_at(note_offset) : *rmon_host_note();
+    rmon_python_fire *fire = *rmon_host_note();
+    (void)user_data;
+    return fire != NULL ? deliver(fire, event, true, true) : deliver_unnoted(event);
 }
 
 /* The end of what deliver_shape has begun, from what it has left in the fire. */
@@ -612,18 +616,21 @@ static __attribute__((noinline)) int answer_noted(rmon_python_fire *fire, PyObje
 }
 
 /* Delivers in the usual case: a noted fire of the only interpreter that has rmon, without an exception in flight. What
- * is not usual is found out, and left to the others. (What is needed after the call is kept in the fire, which costs less
- * than registers that are saved first.) */
-static inline __attribute__((always_inline)) int deliver_shape(const Place *place, const rmon_event *event, Shape shape)
+ * is not usual is found out, and left to the others. (What is needed after the call is kept in the fire, and nothing is
+ * called before it, which costs less than registers that are saved first.) */
+static inline __attribute__((always_inline)) int deliver_shape(Place *place, const rmon_event *event, Shape shape)
 {
-    rmon_python_fire *fire = noted();
+    rmon_python_fire *fire;
     PyObject *callable, *result;
     PyThreadState *thread;
+    if (note_offset == 0)
+        return deliver_other(place, event);
+    fire = *rmon_python_note_at(note_offset);
     if (fire == NULL)
-        return deliver_unnoted(event);
+        return deliver_other(place, event);
     thread = fire->thread;
     if (LOAD(place->key) != thread->interp || thread->tracing != 0 || rmon_python_has_raised(thread))
-        return deliver(fire, event, true, true);
+        return deliver_other(place, event);
     callable = LOAD(place->callable);
     if (callable == NULL)
         return RMON_CONTINUE;
@@ -636,9 +643,10 @@ static inline __attribute__((always_inline)) int deliver_shape(const Place *plac
     if (place->function != NULL)
         result = place->function(place->self, fire->arguments + 1, shape_count(shape));
     else
-        result = vectorcall(callable, fire, shape_count(shape));
+        result = place->vectorcall(callable, fire->arguments + 1,
+                                   (size_t)shape_count(shape) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     thread = fire->thread;
-    if (result != Py_None || rmon_python_has_raised(thread))
+    if (result != none || rmon_python_has_raised(thread))
         return answer_noted(fire, result);
     leave_tracing(thread);
 #if PY_VERSION_HEX < 0x030C0000 /* since then it is immortal */
@@ -660,14 +668,6 @@ DELIVER(deliver_object, OBJECT)
 DELIVER(deliver_call, CALL)
 DELIVER(deliver_target, TARGET)
 
-/* The same for the other events, of which each has something of its own. */
-static int deliver_other(void *user_data, const rmon_event *event)
-{
-    rmon_python_fire *fire = noted();
-    (void)user_data;
-    return fire != NULL ? deliver(fire, event, true, true) : deliver_unnoted(event);
-}
-
 rmon_callback callback_for(int event)
 {
     switch (event) {
@@ -683,6 +683,7 @@ rmon_callback callback_for(int event)
     case RMON_EVENT_BRANCH_LEFT:
     case RMON_EVENT_BRANCH_RIGHT:
         return deliver_target;
+    /* Each of the others has something of its own. */
     case RMON_EVENT_BRANCH: /* two events' callables */
     case RMON_EVENT_C_RETURN: /* see put_ended_call */
     case RMON_EVENT_C_RAISE:

@@ -121,6 +121,16 @@ bool interpreter_reaches(const Interpreter *self, int tool, bool by_sys)
     return !self->ended && (!by_sys || (self->installed > 0 && (tool != DEBUGGER || self->debuggers != 0)));
 }
 
+/* What calls a callable. That of a function, a method or a builtin is its own as long as it lives: who gives a function
+ * another must give one that does the same. Other types are asked at each call. */
+static vectorcallfunc vectorcall_of(PyObject *callable)
+{
+    vectorcallfunc function = NULL;
+    if (callable != NULL && (PyFunction_Check(callable) || PyMethod_Check(callable) || PyCFunction_CheckExact(callable)))
+        function = PyVectorcall_Function(callable);
+    return function != NULL ? function : PyObject_Vectorcall;
+}
+
 /* What a callback finds without searching. Under the lock. While there are several interpreters, it has to search. */
 static void fill_place(Interpreter *self, int tool, int event, Place *place)
 {
@@ -133,6 +143,7 @@ static void fill_place(Interpreter *self, int tool, int event, Place *place)
     STORE(place->callable, callable);
     place->function = is_builtin ? (BuiltinFunction)(void (*)(void))PyCFunction_GET_FUNCTION(callable) : NULL;
     place->self = is_builtin ? PyCFunction_GET_SELF(callable) : NULL;
+    place->vectorcall = vectorcall_of(callable);
     place->interpreter = self;
     STORE(place->key, is_plain ? self->key : NULL);
 }

@@ -198,6 +198,7 @@ typedef struct Place {
     PyObject *callable; /* borrowed; NULL: none */
     BuiltinFunction function; /* that of a builtin which takes its arguments so, to be called without detours; or NULL */
     PyObject *self;           /* what it is to be called with */
+    vectorcallfunc vectorcall; /* for any other callable */
 } Place;
 
 /* All that there ever were. */

@@ -165,6 +165,26 @@ def test_a_negative_offset_is_a_value_error(tool: Tool, how: str) -> None:
             firing.fire_look_alike(fire("LINE", -1))
 
 
+@pytest.mark.parametrize("set_function", [sys.settrace, sys.setprofile])
+def test_nothing_is_seen_while_tracing_is_off(tool: Tool, set_function: Callable[[Any], None]) -> None:
+    fired = []
+
+    def trace(*_: object) -> None:
+        fired.append(firing.fire(Thing(), fire("LINE", number=4)))
+
+    tool.listen("LINE")
+    set_function(trace)
+    try:
+        failing(ValueError())
+    finally:
+        set_function(None)
+    assert fired
+    assert tool.told() == []
+    tool.listen("LINE")
+    firing.fire(Thing(), fire("LINE", number=5))
+    assert [line for _, line in tool.told()] == [5]
+
+
 def test_disable_disables_the_location(tool: Tool) -> None:
     code = Thing()
     tool.listen("PY_YIELD")
