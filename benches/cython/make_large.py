@@ -15,7 +15,11 @@ def f{i}(long x):
 
 """
 
+# Found by name: a list that names them all is one expression of thousands of temporaries, which a C compiler needs many
+# minutes and gigabytes for.
 RUN = """\
+FUNCTIONS = [value for name, value in list(globals().items()) if name[:1] == "f" and name[1:].isdigit()]
+
 def run(long x):
     for function in FUNCTIONS:
         x = function(x & 1023)
@@ -27,7 +31,7 @@ def main():
     count, path = int(sys.argv[1]), sys.argv[2]
     with open(path, "w", encoding="utf-8") as file:
         file.writelines(FUNCTION.format(i=i) for i in range(count))
-        file.write("FUNCTIONS = [" + ", ".join(f"f{i}" for i in range(count)) + "]\n\n" + RUN)
+        file.write(RUN)
 
 
 if __name__ == "__main__":

@@ -213,7 +213,7 @@ impl Curve {
         let one = |row: &str, size: u32| {
             let row = format!("{row}:{size}");
             match self.y {
-                Y::Time => samples.time(&row),
+                Y::Time => Some(samples.time(&row)?.median()),
                 Y::Instructions => Some(counts.get(row.as_str())?.instructions),
                 Y::Reported(key) => Some(samples.get(&row, key)?.median()),
             }

@@ -37,7 +37,7 @@ const LARGE: [(&str, bool, &[&str]); 3] = [
 ];
 
 /// How many functions the large module has, of ten lines each; and in a quick run.
-const FUNCTIONS: u32 = 2000;
+const FUNCTIONS: u32 = 1000;
 const FEW_FUNCTIONS: u32 = 200;
 
 /// Those that were found for the wanted rows.

@@ -47,7 +47,7 @@ pub struct Programs {
     /// What is left out, and why.
     pub left_out: Vec<String>,
     built: HashSet<Program>,
-    lttng_runs: bool,
+    lttng: Option<lttng::Daemon>,
 }
 
 impl Programs {
@@ -95,9 +95,11 @@ impl Programs {
             }
         }
         interpreters.build(&build, &wanted, quick)?;
-        let lttng_runs = wanted.contains(&Program::Lttng) && lttng::is_running();
-        if rows.iter().any(|row| row.name == LTTNG_RECORDING) && !lttng_runs {
-            left_out.push("LTTng's flight recorder: no lttng-sessiond runs".to_string());
+        let records =
+            wanted.contains(&Program::Lttng) && rows.iter().any(|row| row.name == LTTNG_RECORDING);
+        let lttng = if records { lttng::Daemon::find() } else { None };
+        if records && lttng.is_none() {
+            left_out.push("LTTng's flight recorder: no lttng-sessiond (lttng-tools)".to_string());
         }
         for what in &left_out {
             say(format!("left out: {what}"));
@@ -106,12 +108,12 @@ impl Programs {
         let c_compiler = build.compile()?.arg("--version").read()?;
         let c_compiler = c_compiler.lines().next().unwrap_or_default().to_string();
         let built = wanted;
-        Ok(Programs { dir, library_version, c_compiler, interpreters, left_out, built, lttng_runs })
+        Ok(Programs { dir, library_version, c_compiler, interpreters, left_out, built, lttng })
     }
 
     /// True if the row can be run here.
     pub fn has(&self, row: &Row) -> bool {
-        self.built.contains(&row.program) && (row.name != LTTNG_RECORDING || self.lttng_runs)
+        self.built.contains(&row.program) && (row.name != LTTNG_RECORDING || self.lttng.is_some())
     }
 
     /// The words that run the rows of one process: `how` is "time" (for `amount` milliseconds) or "count" (over `amount`

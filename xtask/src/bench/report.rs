@@ -13,7 +13,8 @@ use super::verdict::{Outcome, Verdict};
 const LEGEND: &str = "\
 ns: processor time of one pass, median of the repeats (for information). x loop, x call: that time as a multiple of the
 empty loop's and of one bare indirect call's. instr: instructions of one pass by callgrind, with the loop's own and with
-the callbacks'. beyond: the same less the empty loop's. Targets say which of them they mean.";
+the callbacks'. beyond: the same less the empty loop's. Targets say which of them they mean. A ratio of times is that of
+the medians; in brackets that of the least times, which a busy machine disturbs least.";
 
 /// A whole run.
 pub struct Report<'a> {
@@ -95,8 +96,8 @@ impl Report<'_> {
                 .map(|(key, sample)| format!("{key} {}", short(sample.median())));
             return format!("{:64}{}", row.title, said.collect::<Vec<_>>().join(", "));
         }
-        let time = self.samples.time(row.name);
-        let ratio = |other: &str| Some(time? / self.samples.time(other)?);
+        let time = |row: &str| Some(self.samples.time(row)?.median());
+        let ratio = |other: &str| Some(time(row.name)? / time(other)?);
         let count = self.counts.get(row.name).map(|count| count.instructions);
         let beyond = count.and_then(|count| Some(count - self.counts.get(EMPTY)?.instructions));
         let cell = |value: Option<f64>, digits: usize| {
@@ -105,7 +106,7 @@ impl Report<'_> {
         format!(
             "{:64}{:>9}{:>9}{:>9}{:>9}{:>9}",
             row.title,
-            cell(time, 2),
+            cell(time(row.name), 2),
             cell(ratio(EMPTY), 1),
             cell(ratio(CALL), 2),
             count.map_or_else(|| "-".to_string(), short),
@@ -129,8 +130,13 @@ impl Report<'_> {
         let missed =
             |verdict: &&Verdict| matches!(verdict.outcome, Outcome::Missed | Outcome::Void);
         for verdict in self.verdicts.iter().filter(missed) {
-            let weight =
-                if verdict.breaks_ceiling() { "ceiling broken" } else { "missed, decides nothing" };
+            let weight = if verdict.breaks_ceiling() {
+                "ceiling broken"
+            } else if verdict.least_reaches() {
+                "missed, but met by the least times"
+            } else {
+                "missed, decides nothing"
+            };
             out += &format!("\n  {weight}: {}: {}", title(verdict.row), measured_text(verdict));
             let about_instructions = matches!(
                 verdict.target.limit,
@@ -227,6 +233,7 @@ fn outcome_text(verdict: &Verdict) -> String {
         Outcome::Met { stretch: Some(true) } => format!("met, and the stretch of {wish}"),
         Outcome::Met { stretch: Some(false) } => format!("met, not the stretch of {wish}"),
         Outcome::Told => "no target".to_string(),
+        Outcome::Missed if verdict.least_reaches() => "MISSED, met by the least times".to_string(),
         Outcome::Missed => "MISSED".to_string(),
         Outcome::Void => "VOID: what was to be measured has left the loop".to_string(),
         Outcome::Unmeasured => "not measured".to_string(),
@@ -235,7 +242,9 @@ fn outcome_text(verdict: &Verdict) -> String {
 
 fn measured_text(verdict: &Verdict) -> String {
     let limit = limit_text(verdict.target.limit, verdict.target.must);
-    format!("{limit}: {}", verdict.measured.map_or_else(|| "-".to_string(), short))
+    let of_least = verdict.of_least.map(|ratio| format!(" ({})", short(ratio)));
+    let measured = verdict.measured.map_or_else(|| "-".to_string(), short);
+    format!("{limit}: {measured}{}", of_least.unwrap_or_default())
 }
 
 /// What is said of a ceiling that is broken.
@@ -249,6 +258,7 @@ fn verdict_json(verdict: &Verdict) -> Value {
         "must": verdict.target.must,
         "stretch": verdict.target.stretch,
         "measured": verdict.measured,
+        "of_least_times": verdict.of_least,
         "exact": verdict.is_exact(),
         "outcome": outcome_text(verdict),
     })

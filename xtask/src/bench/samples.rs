@@ -38,9 +38,9 @@ impl Samples {
         self.0.get(row)?.get(key)
     }
 
-    /// A loop's median time.
-    pub fn time(&self, row: &str) -> Option<f64> {
-        Some(self.get(row, TIME)?.median())
+    /// A loop's times.
+    pub fn time(&self, row: &str) -> Option<&Sample> {
+        self.get(row, TIME)
     }
 
     /// All that a row reported.
