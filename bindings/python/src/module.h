@@ -287,7 +287,8 @@ void callback_forget_calls(void);
 
 /* A new builtin function of rmon.monitoring, if `module` is ours, else of sys.monitoring. */
 PyObject *tools_function(Function function, PyObject *module, PyObject *module_name);
-/* Takes over the name of a tool that uses the interpreter's own functions. -1 with an exception. */
+/* Takes over the name of a tool that uses the interpreter's own functions, and forgets one that was given back there.
+ * -1 with an exception. */
 int tools_adopt_name(Interpreter *self, int tool);
 /* Keeps a callable, or None, for one event. */
 void tools_keep_registered(Interpreter *self, int tool, int event, PyObject *callable, bool by_sys);

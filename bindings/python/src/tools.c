@@ -98,16 +98,29 @@ static PyObject *make_label(PyObject *name)
     return PyUnicode_AsEncodedString(name, "utf-8", "backslashreplace");
 }
 
+static void forget_settings(Interpreter *self, int tool);
+static void forget_name(Interpreter *self, int tool);
+
 int tools_adopt_name(Interpreter *self, int tool)
 {
     Tool *entry = &self->tools[tool];
     PyObject *name, *label;
-    if (entry->name != NULL || !has_native(self, GET_TOOL) || interpreter_is_foreign(tool))
+    if (!has_native(self, GET_TOOL) || interpreter_is_foreign(tool))
         return 0;
     name = pass_on_tool(self, false, GET_TOOL, tool);
-    if (name == NULL || name == Py_None || !PyUnicode_Check(name)) {
-        Py_XDECREF(name);
-        return name == NULL ? -1 : 0;
+    if (name == NULL)
+        return -1;
+    if (entry->name != NULL) {
+        if (PyUnicode_Check(name) && PyUnicode_Compare(name, entry->name) == 0) {
+            Py_DECREF(name);
+            return 0;
+        }
+        forget_settings(self, tool);
+        forget_name(self, tool);
+    }
+    if (!PyUnicode_Check(name)) {
+        Py_DECREF(name);
+        return 0;
     }
     label = make_label(name);
     if (label == NULL) {
@@ -373,7 +386,7 @@ static PyObject *register_callback(Interpreter *self, bool by_sys, PyObject *con
             return NULL;
         old = tools_registered(self, tool, event);
     }
-    if (event >= 0 && check_tool(tool) == 0)
+    if (event >= 0 && check_tool(tool) == 0 && tools_adopt_name(self, tool) == 0)
         tools_keep_registered(self, tool, event, arguments[2], by_sys);
     if (PyErr_Occurred() || tell(self, tool) < 0)
         Py_CLEAR(old);
@@ -434,6 +447,8 @@ static PyObject *set_events(Interpreter *self, bool by_sys, PyObject *const *arg
         if (check_ends(events) < 0 || check_use(self, tool) < 0)
             return NULL;
     }
+    if (tools_adopt_name(self, tool) < 0)
+        return NULL;
     (void)event_set_from_python((unsigned int)events, &set);
     self->tools[tool].events = tools_kept(set);
     self->tools[tool].events_by_sys = by_sys;
@@ -523,7 +538,9 @@ static PyObject *set_local_events(Interpreter *self, bool by_sys, PyObject *cons
         if (is_refused < 0)
             return NULL;
     }
-    if (is_refused && (check_tool(tool) < 0 || check_local_events(events) < 0 || check_use(self, tool) < 0))
+    if (is_refused && (check_tool(tool) < 0 || check_local_events(events) < 0))
+        return NULL;
+    if (tools_adopt_name(self, tool) < 0 || (is_refused && check_use(self, tool) < 0))
         return NULL;
     (void)event_set_from_python((unsigned int)events, &set);
     set = interpreter_reaches(self, tool, by_sys) ? tools_kept(set) : 0;

@@ -516,6 +516,32 @@ def test_ids_are_the_interpreters() -> None:
     assert NATIVE.get_events(USED) == E.LINE
 
 
+@pytest.mark.skipif(not HAS_NATIVE, reason="no sys.monitoring")
+@pytest.mark.parametrize("code", [None, CODE], ids=["look-alike", "code"])
+def test_an_id_that_was_given_back_behind_rmons_back_is_not_in_use(code: Any) -> None:
+    code = code or rmon.CodeLike("f", "f.py")
+    NATIVE.free_tool_id(USED)
+    with pytest.raises(ValueError, match=f"^tool {USED} is not in use$"):
+        M.set_local_events(USED, code, E.LINE)
+    assert M.get_local_events(USED, code) == 0
+
+
+@pytest.mark.skipif(not HAS_NATIVE, reason="no sys.monitoring")
+def test_who_takes_an_id_behind_rmons_back_has_nothing_of_the_last_one() -> None:
+    code, log = rmon.CodeLike("f", "f.py"), []
+    M.register_callback(USED, E.LINE, lambda fired, line: log.append(line) if fired is code else None)
+    M.set_events(USED, E.LINE)
+    NATIVE.free_tool_id(USED)
+    NATIVE.use_tool_id(USED, "another")
+    M.set_local_events(USED, code, E.PY_START)
+    with rmon.Scope(code, E.LINE, E.PY_START) as scope:
+        scope.line(7)
+    assert log == []
+    assert M.get_local_events(USED, code) == E.PY_START
+    assert M.get_tool(USED) == "another"
+    M.register_callback(USED, E.LINE, None)  # the interpreter's own stays registered below 3.14
+
+
 # ---- Events ----
 
 

@@ -727,7 +727,9 @@ def test_many_threads_fire_while_tools_come_and_go(emitters: Emitters, unraisabl
     fired, failed = emitters.stop(crowd)
     assert bad == [] and unraisable == []
     assert failed == 0
-    assert count[0] > 100 and fired > 10_000 and rounds > 20, (count, fired, rounds)
+    # Without a GIL they all run at once, and who changes things waits for a processor.
+    enough = 20 if getattr(sys, "_is_gil_enabled", lambda: True)() else 1
+    assert count[0] > 100 and fired > 10_000 and rounds > enough, (count, fired, rounds)
     emitters.release(native)
 
 
