@@ -200,8 +200,10 @@ fn tests(wheel: &Wheel, brief: bool) -> Result<Verdict> {
         bail!("the rmon that would be tested is {tested}");
     }
     let cmd = python().args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp"]);
-    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let cmd = cmd.arg(dir.join("tmp")).args(TEST_LIMITS).args(["-n", &workers.to_string()]);
+    // More than there are cores: many tests wait for processes of theirs.
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let workers = (cores * 3).div_ceil(2).to_string();
+    let cmd = cmd.arg(dir.join("tmp")).args(TEST_LIMITS).args(["-n", &workers]);
     let cmd = cmd.arg(sources().join("tests")).args(brief.then_some("--brief"));
     say(format!("$ {}", cmd.line()));
     passed_with(pythons::pytest(cmd, TIME_LIMIT)?)
