@@ -195,6 +195,12 @@ pub fn set_local_events(
     Ok(())
 }
 
+/// Whether [`disable`] under `event` may change where `other` is disabled.
+pub fn is_disabled_with(other: Event, event: Event) -> bool {
+    let is_branch = |event| matches!(event, Event::Branch | Event::BranchLeft | Event::BranchRight);
+    other.controlling() == event.controlling() || (is_branch(other) && is_branch(event))
+}
+
 /// Disables one location for a tool. `event` is under whose callback it was asked: BRANCH stands for
 /// both directions, and is itself off where both are.
 pub fn disable(

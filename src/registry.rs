@@ -234,7 +234,12 @@ impl Default for Control {
 impl Control {
     /// Publishes the words of all events.
     fn publish_interest(&mut self) {
-        for event in Event::ALL {
+        self.publish_interest_in(|_| true);
+    }
+
+    /// Publishes the words of some events: of all takes ten times as long as disabling a location.
+    fn publish_interest_in(&mut self, is_wanted: impl Fn(Event) -> bool) {
+        for event in Event::ALL.into_iter().filter(|event| is_wanted(*event)) {
             let global = self.tools.listening(event);
             let local = self.local.tools(event);
             let word = u32::from(global) << GLOBAL_SHIFT
@@ -571,7 +576,7 @@ pub fn disable(
         }
         let (disabled, freed) = (&mut control.disabled, &mut control.freed);
         code::disable(disabled, tool.number(), code, location, event, freed)?;
-        control.publish_interest();
+        control.publish_interest_in(|other| code::is_disabled_with(other, event));
         Ok(())
     })
 }
