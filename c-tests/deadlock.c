@@ -288,6 +288,41 @@ static void a_lock_that_callbacks_take_may_be_held_around_control_calls(void)
         thread_join(threads[i]);
 }
 
+/* ---- Who destroys without end ---- */
+
+static void destroy_slowly(void *user_data)
+{
+    (void)user_data;
+    sleep_milliseconds(2);
+}
+
+static void *destroy_again_and_again(void *tool)
+{
+    while (!flag_get(&stop)) {
+        CHECK_EQ(rmon_register_callback((int)(intptr_t)tool, RMON_EVENT_JUMP, hear_nothing, NULL, destroy_slowly),
+                 RMON_OK);
+        CHECK_EQ(rmon_register_callback((int)(intptr_t)tool, RMON_EVENT_JUMP, NULL, NULL, NULL), RMON_OK);
+    }
+    return NULL;
+}
+
+/* With four of them there is never a moment in which none runs a destroy function. */
+static void synchronize_waits_for_no_destroy_function_that_begins_later(void)
+{
+    pthread_t threads[4];
+    intptr_t i;
+    flag_set(&stop, 0);
+    for (i = 0; i < 4; i++) {
+        tool_opens((int)i);
+        threads[i] = thread_start(destroy_again_and_again, (void *)i);
+    }
+    for (i = 0; i < 50; i++)
+        CHECK_EQ(rmon_synchronize(), RMON_OK);
+    flag_set(&stop, 1);
+    for (i = 0; i < 4; i++)
+        thread_join(threads[i]);
+}
+
 /* ---- The loader ---- */
 
 static void *attach_and_detach(void *unused)
@@ -407,6 +442,7 @@ int main(void)
     RUN(nobody_waits_for_callbacks_that_block_but_who_synchronizes);
     RUN(destroy_functions_may_wait_for_who_controls_or_fires);
     RUN(a_lock_that_callbacks_take_may_be_held_around_control_calls);
+    RUN(synchronize_waits_for_no_destroy_function_that_begins_later);
     RUN(a_constructor_may_make_control_calls);
     RUN(attach_and_control_calls_go_with_dlopen_in_other_threads);
     RUN(control_calls_from_inside_dl_iterate_phdr_go_with_dlopen_and_fork);
