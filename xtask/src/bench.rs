@@ -43,7 +43,7 @@ pub struct Args {
     /// Fewer and shorter repeats: minutes become seconds, and times become rough
     #[arg(long)]
     quick: bool,
-    /// Draw the curves anew, in docs/performance/
+    /// Draw the curves anew, and keep the table, in docs/performance/
     #[arg(long, conflicts_with = "instructions_only")]
     plots: bool,
     /// Measure the librmon that is installed there (include/rmon.h, lib/librmon.so) instead of building one
@@ -92,7 +92,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
         samples: &samples,
         seconds: start.elapsed().as_secs(),
     };
-    say(report.text());
+    let table = report.text();
+    say(&table);
     let path = args.json.unwrap_or_else(|| target_dir().join("bench/report.json"));
     std::fs::write(&path, report.json()?)
         .with_context(|| format!("cannot write {}", path.display()))?;
@@ -101,7 +102,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
         let dir = root().join("docs/performance");
         let note = format!("{}; {}", machine::processor(), programs.c_compiler);
         let drawn = curves::draw(&dir, &note, &counts, &samples)?;
-        say(format!("plots drawn: {drawn}, in {}", dir.display()));
+        std::fs::write(dir.join("table.txt"), table.trim_start())
+            .with_context(|| format!("cannot write into {}", dir.display()))?;
+        say(format!("plots drawn: {drawn}, and the table, in {}", dir.display()));
     }
     Ok(if report.ceilings_hold() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
