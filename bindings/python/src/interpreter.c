@@ -86,9 +86,9 @@ static void unlock(void)
 #ifdef Py_GIL_DISABLED
 /* ---- One thread at a time ---- */
 
-/* Taken before the other lock: who has only that one does not wait for this. Who waits is not attached, so that the world
- * can be stopped meanwhile. A thread that is stopped for good when Python ends may have one of these; then there is one
- * thread left, which does without. */
+/* Taken before the other lock: who has only that one does not wait for this. Who waits is not attached, so that the
+ * world can be stopped meanwhile. A thread that is stopped for good when Python ends may have one of these; then there
+ * is one thread left, which does without. */
 static pthread_mutex_t serial = PTHREAD_MUTEX_INITIALIZER, stand_ins = PTHREAD_MUTEX_INITIALIZER;
 static __thread int serialised; /* how often this thread is */
 static __thread bool has_serial;
@@ -181,6 +181,8 @@ bool interpreter_is_audited(void)
     return is_called;
 }
 
+/* In the child of a fork. CPython forks while the world is stopped. So who was serialised wanted that, too, or waited
+ * for the lock, and was between two changes; to wait for him would be in vain. */
 static void renew_serial(void)
 {
     pthread_mutex_init(&serial, NULL);
@@ -193,34 +195,21 @@ static void renew_serial(void)
 /* ---- Fork ---- */
 
 static __thread bool is_locked_for_fork;
-#ifdef Py_GIL_DISABLED
-static __thread bool is_serial_for_fork;
-#endif
-
-/* Whether it got it in the steps that are left. */
-static bool get_for_fork(pthread_mutex_t *which, int *steps)
-{
-    const struct timespec step = {0, 1000000};
-    bool got = pthread_mutex_trylock(which) == 0;
-    for (; *steps > 0 && !got; --*steps) {
-        nanosleep(&step, NULL);
-        got = pthread_mutex_trylock(which) == 0;
-    }
-    return got;
-}
 
 /* Before fork: the child is to find all this whole. But the thread that forks usually has the GIL, and cannot give it
- * away here. So it does not wait for ever for who wants that in a destroy function, and is between two changes.
- * (Without a GIL: for who wants to stop the world in a function of sys.monitoring.) */
+ * away here. So it does not wait for ever for who wants that in a destroy function, and is between two changes. */
 static void lock_for_fork(void)
 {
     enum { STEPS = 500 };
-    int steps = STEPS;
-#ifdef Py_GIL_DISABLED
-    is_serial_for_fork = !has_serial && get_for_fork(&serial, &steps);
-#endif
-    is_locked_for_fork = get_for_fork(&mutex, &steps);
-    if (is_locked_for_fork)
+    const struct timespec step = {0, 1000000};
+    bool got = pthread_mutex_trylock(&mutex) == 0;
+    int i;
+    for (i = 0; i < STEPS && !got; i++) {
+        nanosleep(&step, NULL);
+        got = pthread_mutex_trylock(&mutex) == 0;
+    }
+    is_locked_for_fork = got;
+    if (got)
         depth++;
 }
 
@@ -228,10 +217,6 @@ static void unlock_after_fork(void)
 {
     if (is_locked_for_fork)
         unlock();
-#ifdef Py_GIL_DISABLED
-    if (is_serial_for_fork)
-        pthread_mutex_unlock(&serial);
-#endif
 }
 
 /* How a mutex that is held survives in the child differs: it gets a new one. */
