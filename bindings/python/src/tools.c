@@ -79,7 +79,8 @@ static bool has_native(const Interpreter *self, Function function)
 }
 
 #ifdef Py_GIL_DISABLED
-/* Whether passing on runs what others have written, and not only the interpreter. */
+/* Whether passing on runs what others have written, and not only the interpreter. (Then two threads that register for
+ * the same event may be heard in one order there, and in the other here.) */
 static bool are_others(Function function, PyObject *callable, PyObject *const *arguments, Py_ssize_t count)
 {
     if (!PyCFunction_CheckExact(callable) || (count > 0 && !is_plain(arguments[0])))
