@@ -108,11 +108,12 @@ static bool is_type(Interpreter *self, PyTypeObject *type, int depth)
         return true;
     if (depth > DEEPEST || !is_struct(type, sizeof *type) || (key = PyLong_FromVoidPtr(type)) == NULL)
         return false;
-    reference = PyDict_GetItemWithError(self->types, key); /* weak, as types come and go */
+    reference = item_of(self->types, key); /* weak, as types come and go */
     if (reference != NULL) {
         PyObject *known = weak_referent(reference);
         found = known != NULL;
         Py_XDECREF(known);
+        Py_DECREF(reference);
     }
     if (!found && is_type(self, type->tp_base, depth + 1) && is_subclass(type, type->tp_base)) {
         found = true;
@@ -254,11 +255,13 @@ static bool end_call(PyObject *callable, PyObject *arg0)
     return false;
 }
 
-void callback_forget_calls(void)
+void callback_forget_calls(Interpreter *self)
 {
     PyObject *calls = kept_calls(false);
+    PyObject *forgotten = calls != NULL ? PyList_GetSlice(calls, 0, PyList_GET_SIZE(calls)) : NULL;
     if (calls != NULL && PyList_SetSlice(calls, 0, PyList_GET_SIZE(calls), NULL) < 0)
         PyErr_Clear();
+    interpreter_release_later(self, forgotten);
 }
 
 /* The callable and the argument of C_RETURN or C_RAISE: what the fire gives, or else what librmon remembers of a call,
@@ -406,21 +409,19 @@ static int disable(Interpreter *self, const rmon_event *event, PyObject *callabl
     Tool *tool = &self->tools[event->tool_id];
     int registered;
     if (BIT(event->event) & RMON_LOCAL_EVENTS) {
-        SERIALISED(self);
         codes_watch(self, code, event->code);
-        SERIALISED_END();
         return RMON_DISABLE;
     }
-    SERIALISED(self);
+    SERIALISED();
     registered = interpreter_registered_for(tool, event->event);
     if (registered >= 0 && tool->callables[registered] == callable) {
         PyObject *result = NULL;
-        Py_XDECREF(interpreter_put_callable(self, event->tool_id, registered, NULL));
+        interpreter_release_later(self, interpreter_put_callable(self, event->tool_id, registered, NULL));
         (void)interpreter_tell(self, event->tool_id);
         if (self->native[REGISTER_CALLBACK] != NULL)
             result = interpreter_register_native(self, event->tool_id, registered, Py_None);
         PyErr_Clear();
-        Py_XDECREF(result);
+        interpreter_release_later(self, result);
     }
     SERIALISED_END();
     PyErr_Format(PyExc_ValueError, "Cannot disable %s events. Callback removed.", rmon_event_name(event->event));

@@ -487,11 +487,11 @@ static void remove_stand_in(void *code)
     raised = PyErr_Occurred() ? rmon_python_take_raised() : NULL;
     key = PyLong_FromVoidPtr(code);
     if (key != NULL) {
-        SERIALISED(interpreter);
+        STAND_INS();
         other = find_stand_in(interpreter->stand_ins, key);
         if (other == NULL)
             (void)PyDict_DelItem(interpreter->stand_ins, key);
-        SERIALISED_END();
+        STAND_INS_END();
         Py_XDECREF(other);
         Py_DECREF(key);
     }
@@ -544,13 +544,13 @@ static PyObject *note_stand_in(Interpreter *interpreter, PyObject *key, PyObject
     PyObject *reference = PyWeakref_NewRef(stand_in, NULL), *noted = NULL;
     if (reference == NULL)
         return NULL;
-    SERIALISED(interpreter);
+    STAND_INS();
     noted = find_stand_in(interpreter->stand_ins, key);
     if (noted == NULL && PyDict_SetItem(interpreter->stand_ins, key, reference) == 0) {
         Py_INCREF(stand_in);
         noted = stand_in;
     }
-    SERIALISED_END();
+    STAND_INS_END();
     Py_DECREF(reference);
     return noted;
 }

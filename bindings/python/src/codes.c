@@ -27,25 +27,36 @@ static void free_watch(PyObject *capsule)
     }
 }
 
-/* Borrowed from the dictionary; NULL if there is none, without an exception. */
-static Watch *find(Interpreter *self, void *address)
+/* The capsule, a new reference; NULL if there is none, without an exception. */
+static PyObject *find_capsule(Interpreter *self, void *address)
 {
     PyObject *key, *capsule;
     if (self->codes == NULL || (key = PyLong_FromVoidPtr(address)) == NULL) {
         PyErr_Clear();
         return NULL;
     }
-    capsule = PyDict_GetItemWithError(self->codes, key);
+    capsule = item_of(self->codes, key);
     Py_DECREF(key);
+    return capsule;
+}
+
+/* What lies in it, if SERIALISED: the dictionary has it. */
+static Watch *find(Interpreter *self, void *address)
+{
+    PyObject *capsule = find_capsule(self, address);
+    Py_XDECREF(capsule);
     return capsule != NULL ? PyCapsule_GetPointer(capsule, WATCH) : NULL;
 }
 
+/* It may be all that has kept a code. */
 static void remove_watch(Interpreter *self, void *address)
 {
     PyObject *key = PyLong_FromVoidPtr(address);
+    PyObject *capsule = key != NULL && self->codes != NULL ? item_of(self->codes, key) : NULL;
     if (key == NULL || (self->codes != NULL && PyDict_DelItem(self->codes, key) < 0))
         PyErr_Clear(); /* it was not there */
     Py_XDECREF(key);
+    interpreter_release_later(self, capsule);
 }
 
 /* What the watches say of events that librmon cannot have for single codes. */
@@ -88,7 +99,7 @@ static PyObject *on_death(PyObject *key, PyObject *reference)
     void *address = PyLong_AsVoidPtr(key);
     (void)reference;
     if (self != NULL && self->codes != NULL) {
-        SERIALISED(self);
+        SERIALISED();
         codes_forget(self, address);
         SERIALISED_END();
     } else {
@@ -162,16 +173,23 @@ done:
 
 void codes_watch(Interpreter *self, PyObject *code, void *address)
 {
-    if (self->ended || find(self, address) != NULL || codelike_is_stand_in(code))
+    PyObject *capsule = self->ended ? NULL : find_capsule(self, address);
+    Py_XDECREF(capsule);
+    if (self->ended || capsule != NULL || codelike_is_stand_in(code))
         return;
-    if (watch_code(self, code, address, false) == NULL)
+    SERIALISED();
+    if (find(self, address) == NULL && watch_code(self, code, address, false) == NULL)
         PyErr_Clear();
+    SERIALISED_END();
 }
 
 EventSet codes_local(Interpreter *self, int tool, void *address)
 {
-    const Watch *watch = find(self, address);
-    return watch != NULL ? watch->local[tool] : 0;
+    PyObject *capsule = find_capsule(self, address);
+    const Watch *watch = capsule != NULL ? PyCapsule_GetPointer(capsule, WATCH) : NULL;
+    EventSet events = watch != NULL ? watch->local[tool] : 0;
+    Py_XDECREF(capsule);
+    return events;
 }
 
 /* Drops a watch that only kept a code alive. */
@@ -279,10 +297,12 @@ void codes_end(Interpreter *self)
 {
     PyObject *key, *capsule;
     Py_ssize_t position = 0;
+    SERIALISED();
     while (PyDict_Next(self->codes, &position, &key, &capsule)) {
         const Watch *watch = PyCapsule_GetPointer(capsule, WATCH);
         if (watch != NULL && !watch->is_shared)
             (void)rmon_code_forget(watch->address);
     }
+    SERIALISED_END();
     PyDict_Clear(self->codes);
 }

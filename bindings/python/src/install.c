@@ -132,10 +132,10 @@ static int adopt_callables(Interpreter *self, int tool)
                 none = interpreter_register_native(self, tool, event, found[event]);
                 PyErr_Clear();
             }
-            Py_XDECREF(none);
+            interpreter_release_later(self, none);
         }
         adopt_callable(self, tool, event, found[event]);
-        Py_DECREF(found[event]);
+        interpreter_release_later(self, found[event]);
     }
     rmon_python_put_raised(raised);
     return status;
@@ -297,7 +297,7 @@ static PyObject *installation_exit(PyObject *self, PyObject *const *arguments, P
     (void)arguments;
     (void)count;
     if (interpreter != NULL && !installation->is_over) {
-        SERIALISED(interpreter);
+        SERIALISED();
         installation->is_over = true;
         status = uninstall(interpreter);
         SERIALISED_END();
@@ -346,7 +346,7 @@ static PyObject *builtin_install(PyObject *type, PyObject *arguments, PyObject *
     if (result == NULL)
         return NULL;
     result->is_over = false;
-    SERIALISED(self);
+    SERIALISED();
     status = install(self, debugger != 0);
     SERIALISED_END();
     if (status < 0)
@@ -362,7 +362,7 @@ static PyObject *builtin_uninstall(PyObject *type, PyObject *nothing)
     (void)nothing;
     if (self == NULL)
         return NULL;
-    SERIALISED(self);
+    SERIALISED();
     status = uninstall(self);
     SERIALISED_END();
     if (status < 0)

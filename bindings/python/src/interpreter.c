@@ -6,8 +6,8 @@
  * Fires walk the list of interpreters and read callables without a lock. The structs are used again, but never freed.
  * With a GIL, an interpreter's callables change only while no thread of it is between finding one and holding it.
  * Without one (DEFER_RELEASE), what is replaced must be kept until the fires that were under way have ended. librmon
- * says when, by calling a registration's destroy function. So each registration carries a ticket; whoever replaces a
- * callable hangs the old one on it, and has the registration replaced too.
+ * says when, by calling a registration's destroy function. So each registration carries a ticket; what fires are no
+ * longer to find hangs on it, and the registration is replaced, too. Without a ticket they find nothing.
  */
 #include "module.h"
 
@@ -24,6 +24,7 @@ typedef struct Garbage {
 /* The user data of a registration; see also module.h. */
 typedef struct Ticket {
     Place place;
+    int tool, event;
     Garbage *garbage;
 } Ticket;
 
@@ -32,7 +33,7 @@ typedef struct Told {
     bool owned;          /* the id is in use by Python */
     EventSet registered; /* the events that have our callback */
     EventSet stale;      /* of those, the ones whose registration is to be replaced */
-    Ticket *tickets[EVENTS]; /* of the registrations; if releases are deferred; librmon's */
+    Ticket *tickets[EVENTS]; /* of the registrations, if releases are deferred; librmon's, not destroyed yet */
 } Told;
 
 const char *const function_names[FUNCTIONS] = {
@@ -82,6 +83,117 @@ static void unlock(void)
     pthread_mutex_unlock(&mutex);
 }
 
+#ifdef Py_GIL_DISABLED
+/* ---- One thread at a time ---- */
+
+/* Taken before the other lock: who has only that one does not wait for this. Who waits is not attached, so that the
+ * world can be stopped meanwhile. A thread that is stopped for good when Python ends may have one of these; then there
+ * is one thread left, which does without. */
+static pthread_mutex_t serial = PTHREAD_MUTEX_INITIALIZER, stand_ins = PTHREAD_MUTEX_INITIALIZER;
+static __thread int serialised; /* how often this thread is */
+static __thread bool has_serial;
+
+/* False: this is the last thread. */
+static bool take(pthread_mutex_t *which)
+{
+    PyThreadState *thread;
+    if (pthread_mutex_trylock(which) == 0)
+        return true;
+    if (Py_IsFinalizing())
+        return false;
+    thread = PyEval_SaveThread();
+    pthread_mutex_lock(which);
+    PyEval_RestoreThread(thread);
+    return true;
+}
+
+void interpreter_serialise(void)
+{
+    if (serialised++ == 0)
+        has_serial = take(&serial);
+}
+
+static void let_go(void)
+{
+    serialised = 0;
+    if (has_serial)
+        pthread_mutex_unlock(&serial);
+    has_serial = false;
+}
+
+void interpreter_serialise_end(void)
+{
+    Interpreter *self;
+    if (serialised > 1) {
+        serialised--;
+        return;
+    }
+    let_go();
+    self = interpreter_current();
+    if (self != NULL && LOAD(self->garbage) != NULL) {
+        PyObject *raised = PyErr_Occurred() ? rmon_python_take_raised() : NULL;
+        interpreter_release_garbage(self);
+        if (raised != NULL)
+            rmon_python_put_raised(raised);
+    }
+}
+
+int interpreter_let_others(void)
+{
+    int depth = serialised;
+    if (depth > 0)
+        let_go();
+    return depth;
+}
+
+void interpreter_take_back(int depth)
+{
+    if (depth > 0)
+        interpreter_serialise();
+    serialised = depth;
+}
+
+bool interpreter_lock_stand_ins(void)
+{
+    return take(&stand_ins);
+}
+
+void interpreter_unlock_stand_ins(bool is_held)
+{
+    if (is_held)
+        pthread_mutex_unlock(&stand_ins);
+}
+
+/* A converter that fails. */
+static PyObject *refuse(void *is_called)
+{
+    *(bool *)is_called = true;
+    PyErr_SetNone(PyExc_RuntimeError);
+    return NULL;
+}
+
+/* For hooks arguments are made, before they are called. */
+bool interpreter_is_audited(void)
+{
+    bool is_called = false;
+    if (PySys_Audit("sys.monitoring.register_callback", "O&", refuse, &is_called) < 0)
+        PyErr_Clear();
+    return is_called;
+}
+
+/* In the child of a fork. CPython forks while the world is stopped. So who was serialised wanted that, too, or waited
+ * for the lock, and was between two changes; to wait for him would be in vain. */
+static void renew_serial(void)
+{
+    pthread_mutex_init(&serial, NULL);
+    pthread_mutex_init(&stand_ins, NULL);
+    if (has_serial)
+        pthread_mutex_lock(&serial);
+}
+#endif
+
+/* ---- Fork ---- */
+
 static __thread bool is_locked_for_fork;
 
 /* Before fork: the child is to find all this whole. But the thread that forks usually has the GIL, and cannot give it
@@ -108,10 +220,18 @@ static void unlock_after_fork(void)
 }
 
 /* How a mutex that is held survives in the child differs: it gets a new one. */
+static void start_child(void)
+{
+    make_lock();
+#ifdef Py_GIL_DISABLED
+    renew_serial();
+#endif
+}
+
 static void start_process(void)
 {
     make_lock();
-    pthread_atfork(lock_for_fork, unlock_after_fork, make_lock);
+    pthread_atfork(lock_for_fork, unlock_after_fork, start_child);
 }
 
 /* ---- Callables ---- */
@@ -148,23 +268,52 @@ static void fill_place(Interpreter *self, int tool, int event, Place *place)
     STORE(place->key, is_plain ? self->key : NULL);
 }
 
+static void update_called(Interpreter *self, int tool);
+
 #if DEFER_RELEASE
-/* Keeps a callable until the fires that are under way have ended. Under the lock. */
-static void keep_for_fires(Interpreter *self, int tool, int event, PyObject *callable)
+/* Under which events librmon may know who is called for what is fired. */
+static EventSet registrations_for(int fired)
 {
-    Garbage *garbage;
-    Ticket *ticket = told[tool].tickets[event];
-    if (ticket == NULL || callable == NULL)
-        return; /* no fire can find it */
-    garbage = malloc(sizeof *garbage);
-    Py_INCREF(callable);
+    const EventSet branches = BIT(RMON_EVENT_BRANCH) | BIT(RMON_EVENT_BRANCH_LEFT) | BIT(RMON_EVENT_BRANCH_RIGHT);
+    return BIT(fired) & branches ? branches : BIT(fired);
+}
+
+/* Takes over a reference. Under the lock. */
+static void hang(Garbage **list, Interpreter *self, PyObject *object)
+{
+    Garbage *garbage = malloc(sizeof *garbage);
     if (garbage == NULL)
         return; /* kept for ever: better than used when it is gone */
     garbage->owner = self;
-    garbage->object = callable;
-    garbage->next = ticket->garbage;
-    ticket->garbage = garbage;
-    told[tool].stale |= BIT(event);
+    garbage->object = object;
+    garbage->next = *list;
+    STORE(*list, garbage);
+}
+
+/* Whether fires may find a callable. Under the lock. */
+static bool has_ticket(int tool, int fired)
+{
+    int event;
+    for (event = 0; event < EVENTS; event++) {
+        if ((registrations_for(fired) & BIT(event)) && told[tool].tickets[event] != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* Fires are no longer to find a callable: keeps it until those that are under way have ended. librmon waits for all of
+ * them, with whatever registration. Under the lock. */
+static void keep_for_fires(Interpreter *self, int tool, int fired, PyObject *callable)
+{
+    int event;
+    for (event = 0; event < EVENTS; event++) {
+        Ticket *ticket = told[tool].tickets[event];
+        if (ticket == NULL || !(registrations_for(fired) & BIT(event)))
+            continue;
+        Py_INCREF(callable);
+        hang(&ticket->garbage, self, callable);
+        told[tool].stale |= BIT(event);
+    }
 }
 
 /* librmon's destroy function: no fire has the registration any more. On any thread: what it cannot release here waits
@@ -176,11 +325,13 @@ static void take_ticket_back(void *user_data)
     bool is_nested;
     lock();
     is_nested = depth > 1;
+    if (told[ticket->tool].tickets[ticket->event] == ticket) /* it could not be registered, or others took it away */
+        told[ticket->tool].tickets[ticket->event] = NULL;
     while (ticket->garbage != NULL) {
         Garbage *garbage = ticket->garbage;
         ticket->garbage = garbage->next;
         garbage->next = garbage->owner->garbage;
-        garbage->owner->garbage = garbage;
+        STORE(garbage->owner->garbage, garbage);
     }
     unlock();
     free(ticket);
@@ -204,17 +355,24 @@ static int register_event(Interpreter *self, int tool, int event)
     Ticket *ticket = calloc(1, sizeof *ticket);
     if (ticket == NULL)
         return RMON_ERR_NO_MEMORY;
-    fill_place(self, tool, event, &ticket->place);
+    ticket->tool = tool;
+    ticket->event = event;
     told[tool].tickets[event] = ticket;
+    update_called(self, tool);
+    fill_place(self, tool, event, &ticket->place);
     return rmon_register_callback(tool, event, callback_of(event), ticket, take_ticket_back);
 }
 
 void interpreter_release_garbage(Interpreter *self)
 {
     Garbage *garbage, *next;
+#ifdef Py_GIL_DISABLED
+    if (serialised > 0)
+        return;
+#endif
     lock();
     garbage = self->garbage;
-    self->garbage = NULL;
+    STORE(self->garbage, NULL);
     unlock();
     for (; garbage != NULL; garbage = next) {
         next = garbage->next;
@@ -222,14 +380,17 @@ void interpreter_release_garbage(Interpreter *self)
         free(garbage);
     }
 }
-#else
-static void keep_for_fires(Interpreter *self, int tool, int event, PyObject *callable)
+
+void interpreter_release_later(Interpreter *self, PyObject *object)
 {
-    (void)self;
-    (void)tool;
-    (void)event;
-    (void)callable;
+    if (object == NULL)
+        return;
+    lock();
+    hang(&self->garbage, self, object);
+    unlock();
+    interpreter_release_garbage(self);
 }
+#else
 
 /* A thread that reads a place has the GIL of the interpreter that the place is for, and so has who changes it. */
 static Place places[TOOLS][EVENTS];
@@ -249,11 +410,28 @@ void interpreter_release_garbage(Interpreter *self)
 {
     (void)self;
 }
+
+void interpreter_release_later(Interpreter *self, PyObject *object)
+{
+    (void)self;
+    Py_XDECREF(object);
+}
 #endif
 
 PyObject *interpreter_register_native(const Interpreter *self, int tool, int event, PyObject *callable)
 {
-    return PyObject_CallFunction(self->native[REGISTER_CALLBACK], "iIO", tool, 1u << event_to_python(event), callable);
+    unsigned int number = 1u << event_to_python(event);
+    PyObject *result;
+#ifdef Py_GIL_DISABLED
+    if (interpreter_is_audited()) {
+        OTHERS_CODE();
+        result = PyObject_CallFunction(self->native[REGISTER_CALLBACK], "iIO", tool, number, callable);
+        OTHERS_CODE_END();
+        return result;
+    }
+#endif
+    result = PyObject_CallFunction(self->native[REGISTER_CALLBACK], "iIO", tool, number, callable);
+    return result;
 }
 
 int interpreter_registered_for(const Tool *tool, int fired)
@@ -281,6 +459,12 @@ static void update_called(Interpreter *self, int tool)
     for (fired = 0; fired < EVENTS; fired++) {
         int registered = interpreter_registered_for(entry, fired);
         bool reaches = registered >= 0 && interpreter_reaches(self, tool, (entry->by_sys & BIT(registered)) != 0);
+#if DEFER_RELEASE
+        PyObject *old = entry->called[fired];
+        reaches = reaches && entry->name != NULL && has_ticket(tool, fired);
+        if (old != NULL && !(reaches && old == entry->callables[registered]))
+            keep_for_fires(self, tool, fired, old);
+#endif
         STORE(entry->called[fired], reaches ? entry->callables[registered] : NULL);
         update_place(self, tool, fired);
     }
@@ -293,7 +477,6 @@ PyObject *interpreter_put_callable(Interpreter *self, int tool, int event, PyObj
     Py_XINCREF(callable);
     lock();
     old = entry->callables[event];
-    keep_for_fires(self, tool, event, old);
     entry->callables[event] = callable;
     entry->registered = callable != NULL ? entry->registered | BIT(event) : entry->registered & ~BIT(event);
     if (BIT(event) & RMON_ANCILLARY_EVENTS) {
@@ -372,7 +555,6 @@ static int tell_callbacks(Interpreter *self, int tool, EventSet callbacks)
             if (status == RMON_OK)
                 told[tool].registered |= BIT(event);
         } else {
-            keep_for_fires(self, tool, event, self->tools[tool].callables[event]);
             told[tool].tickets[event] = NULL;
             told[tool].registered &= ~BIT(event);
             status = rmon_register_callback(tool, event, NULL, NULL, NULL);
@@ -486,12 +668,14 @@ void interpreter_attach(Interpreter *self, bool attached)
 static void end(Interpreter *self)
 {
     int tool;
+    SERIALISED();
     interpreter_attach(self, false);
     lock();
     self->ended = true;
     unlock();
     for (tool = 0; tool < TOOLS; tool++)
         (void)interpreter_tell(self, tool);
+    SERIALISED_END();
 }
 
 void interpreter_end(void)

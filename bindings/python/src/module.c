@@ -7,7 +7,7 @@ static PyObject *forget(PyObject *module, PyObject *code)
     void *address = codelike_address(code);
     (void)module;
     if (self != NULL && self->codes != NULL) {
-        SERIALISED(self);
+        SERIALISED();
         codes_forget(self, address);
         SERIALISED_END();
     }
@@ -17,8 +17,11 @@ static PyObject *forget(PyObject *module, PyObject *code)
 static PyObject *set_attached(bool attached)
 {
     Interpreter *self = interpreter_current();
-    if (self != NULL && !self->ended)
+    if (self != NULL && !self->ended) {
+        SERIALISED();
         interpreter_attach(self, attached);
+        SERIALISED_END();
+    }
     Py_RETURN_NONE;
 }
 

@@ -15,6 +15,11 @@
  *
  * Threads. What is kept for an interpreter is changed by threads that are attached to it: one at a time where there is
  * a GIL, and inside SERIALISED where there is none. Fires read it without any lock; interpreter.c says how.
+ *
+ * A GIL may change hands in a control function, but hardly does. Without one, each is whole: what it does in CPython,
+ * in librmon and here is done before the next one begins, on whatever thread. A critical section of CPython would not
+ * do: it is let go whenever its thread waits for something, as in the functions of sys.monitoring. What others have
+ * written (destructors, audit hooks, __index__) may wait for a thread that wants to be SERIALISED, and runs outside.
  */
 #ifndef RMON_MODULE_H
 #define RMON_MODULE_H
@@ -50,9 +55,36 @@
 #define LOCKED_END() }
 #endif
 
-/* The same for one interpreter. */
-#define SERIALISED(interpreter) LOCKED((interpreter)->codes)
-#define SERIALISED_END() LOCKED_END()
+/* One thread at a time, which may do it recursively. No `return` between the two. */
+#ifdef Py_GIL_DISABLED
+#define SERIALISED() \
+    {                \
+        interpreter_serialise()
+#define SERIALISED_END()         \
+    interpreter_serialise_end(); \
+    }
+/* Inside: what others have written. */
+#define OTHERS_CODE() \
+    {                 \
+        int serialised_ = interpreter_let_others()
+#define OTHERS_CODE_END()               \
+    interpreter_take_back(serialised_); \
+    }
+/* Apart from these, and short: who uses the dictionary of stand-ins, and nothing else meanwhile. */
+#define STAND_INS() \
+    {               \
+        bool is_held_ = interpreter_lock_stand_ins()
+#define STAND_INS_END()                     \
+    interpreter_unlock_stand_ins(is_held_); \
+    }
+#else
+#define SERIALISED() {
+#define SERIALISED_END() }
+#define OTHERS_CODE() {
+#define OTHERS_CODE_END() }
+#define STAND_INS() {
+#define STAND_INS_END() }
+#endif
 
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 
@@ -99,6 +131,20 @@ static inline PyObject *weak_referent(PyObject *reference)
     Py_INCREF(object);
     return object;
 #endif
+}
+
+/* What a dictionary has, a new reference; NULL if it has nothing, or with an exception. (A borrowed one may be released
+ * by another thread.) */
+static inline PyObject *item_of(PyObject *dictionary, PyObject *key)
+{
+    PyObject *item;
+#if PY_VERSION_HEX >= 0x030D0000
+    (void)PyDict_GetItemRef(dictionary, key, &item);
+#else
+    item = PyDict_GetItemWithError(dictionary, key);
+    Py_XINCREF(item);
+#endif
+    return item;
 }
 
 /* ---- events.c ---- */
@@ -240,8 +286,21 @@ int interpreter_tell(Interpreter *self, int tool);
  * end waits for those that may, who say when they are done. */
 bool interpreter_begin_visit(void);
 void interpreter_end_visit(void);
-/* Releases what no fire can be using any more. */
+/* Releases what no fire can be using any more; not before the end of SERIALISED. */
 void interpreter_release_garbage(Interpreter *self);
+/* Releases an object, or NULL, after SERIALISED: its destructor is others' code. */
+void interpreter_release_later(Interpreter *self, PyObject *object);
+#ifdef Py_GIL_DISABLED
+/* See SERIALISED, OTHERS_CODE and STAND_INS. */
+void interpreter_serialise(void);
+void interpreter_serialise_end(void);
+int interpreter_let_others(void);
+/* Whether there are audit hooks. */
+bool interpreter_is_audited(void);
+void interpreter_take_back(int depth);
+bool interpreter_lock_stand_ins(void);
+void interpreter_unlock_stand_ins(bool is_held);
+#endif
 
 /* ---- codes.c ---- */
 
@@ -281,7 +340,7 @@ void callback_init(void);
 /* librmon's callback for an event, of all tools of all interpreters. */
 rmon_callback callback_for(int event);
 /* Lets go of what this thread's calls, which have not ended, were said to call. */
-void callback_forget_calls(void);
+void callback_forget_calls(Interpreter *self);
 
 /* ---- tools.c ---- */
 

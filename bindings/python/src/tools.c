@@ -52,6 +52,24 @@ static int check_use(const Interpreter *self, int tool)
     return -1;
 }
 
+/* Whether read_int runs no code of others. */
+static bool is_plain(PyObject *number)
+{
+    return PyLong_Check(number);
+}
+
+/* read_int, by a function that has not begun yet. */
+static int read_number(PyObject *object, int *number)
+{
+    int status;
+    if (is_plain(object))
+        return read_int(object, number);
+    OTHERS_CODE();
+    status = read_int(object, number);
+    OTHERS_CODE_END();
+    return status;
+}
+
 /* ---- The interpreter's own functions ---- */
 
 /* Whether the interpreter has this function. */
@@ -59,6 +77,26 @@ static bool has_native(const Interpreter *self, Function function)
 {
     return self->native[function] != NULL;
 }
+
+#ifdef Py_GIL_DISABLED
+/* Whether passing on runs what others have written, and not only the interpreter. (Then two threads that register for
+ * the same event may be heard in one order there, and in the other here.) */
+static bool are_others(Function function, PyObject *callable, PyObject *const *arguments, Py_ssize_t count)
+{
+    if (!PyCFunction_CheckExact(callable) || (count > 0 && !is_plain(arguments[0])))
+        return true;
+    return function == REGISTER_CALLBACK && (!is_plain(arguments[1]) || interpreter_is_audited());
+}
+#else
+static bool are_others(Function function, PyObject *callable, PyObject *const *arguments, Py_ssize_t count)
+{
+    (void)function;
+    (void)callable;
+    (void)arguments;
+    (void)count;
+    return false;
+}
+#endif
 
 /* Calls the interpreter's own function, or, for sys.monitoring's, what stood in its place before rmon was installed. */
 static PyObject *pass_on(const Interpreter *self, bool by_sys, Function function, PyObject *const *arguments,
@@ -68,7 +106,13 @@ static PyObject *pass_on(const Interpreter *self, bool by_sys, Function function
     if (by_sys && self->below[function] != NULL)
         callable = self->below[function];
     Py_INCREF(callable);
-    result = PyObject_Vectorcall(callable, arguments, (size_t)count, NULL);
+    if (are_others(function, callable, arguments, count)) {
+        OTHERS_CODE();
+        result = PyObject_Vectorcall(callable, arguments, (size_t)count, NULL);
+        OTHERS_CODE_END();
+    } else {
+        result = PyObject_Vectorcall(callable, arguments, (size_t)count, NULL);
+    }
     Py_DECREF(callable);
     return result;
 }
@@ -149,15 +193,14 @@ static int tell(Interpreter *self, int tool)
     return -1;
 }
 
-/* Puts a callable, or None, into a place. What was there before is released. */
+/* Puts a callable, or None, into a place. What was there before is released later. */
 static void keep_callable(Interpreter *self, int tool, int event, PyObject *callable, bool by_sys, bool as_branch)
 {
     Tool *entry = &self->tools[tool];
-    PyObject *old;
     entry->by_sys = by_sys ? entry->by_sys | BIT(event) : entry->by_sys & ~BIT(event);
     entry->as_branch = as_branch ? entry->as_branch | BIT(event) : entry->as_branch & ~BIT(event);
-    old = interpreter_put_callable(self, tool, event, callable == Py_None ? NULL : callable);
-    Py_XDECREF(old);
+    interpreter_release_later(
+        self, interpreter_put_callable(self, tool, event, callable == Py_None ? NULL : callable));
 }
 
 void tools_keep_registered(Interpreter *self, int tool, int event, PyObject *callable, bool by_sys)
@@ -180,7 +223,7 @@ static void forget_settings(Interpreter *self, int tool)
         keep_callable(self, tool, event, Py_None, false, false);
     entry->events = 0;
     entry->events_by_sys = false;
-    callback_forget_calls();
+    callback_forget_calls(self);
     codes_clear_tool(self, tool);
     (void)interpreter_tell(self, tool);
     if (entry->name != NULL && !self->ended && !interpreter_clear(tool))
@@ -190,7 +233,9 @@ static void forget_settings(Interpreter *self, int tool)
 static void forget_name(Interpreter *self, int tool)
 {
     Tool *entry = &self->tools[tool];
-    Py_CLEAR(entry->name);
+    PyObject *name = entry->name;
+    entry->name = NULL;
+    interpreter_release_later(self, name);
     Py_CLEAR(entry->label);
     (void)interpreter_tell(self, tool);
 }
@@ -211,7 +256,7 @@ static PyObject *use_tool_id(Interpreter *self, bool by_sys, PyObject *const *ar
 {
     PyObject *label, *result = NULL;
     int tool;
-    if (take_count(USE_TOOL_ID, count, 2) < 0 || read_int(arguments[0], &tool) < 0 || check_tool(tool) < 0)
+    if (take_count(USE_TOOL_ID, count, 2) < 0 || read_number(arguments[0], &tool) < 0 || check_tool(tool) < 0)
         return NULL;
     if (!PyUnicode_Check(arguments[1])) {
         PyErr_SetString(PyExc_ValueError, "tool name must be a str");
@@ -276,14 +321,14 @@ static int clear_native(Interpreter *self, bool by_sys, int tool)
         PyErr_Clear(); /* a code that cannot be instrumented has none */
         Py_XDECREF(result);
     }
-    Py_DECREF(codes);
+    interpreter_release_later(self, codes);
     for (event = 0; event < EVENTS; event++) {
         if ((is_known && !(entry->registered & BIT(event))) || !(events_native() & 1u << event_to_python(event)))
             continue;
         result = interpreter_register_native(self, tool, event, Py_None);
         if (result == NULL)
             return -1;
-        Py_DECREF(result);
+        interpreter_release_later(self, result);
     }
     return 0;
 }
@@ -292,7 +337,7 @@ static PyObject *clear_or_free(Interpreter *self, bool by_sys, Function function
 {
     bool is_native = has_native(self, function), clears = function == CLEAR_TOOL_ID || !BRANCH_IS_APART;
     int tool;
-    if (read_int(argument, &tool) < 0 || check_tool(tool) < 0)
+    if (read_number(argument, &tool) < 0 || check_tool(tool) < 0)
         return NULL;
     if (HAS_NATIVE && !(is_native && clears) && clear_native(self, by_sys, tool) < 0)
         return NULL;
@@ -325,7 +370,7 @@ static PyObject *get_tool(Interpreter *self, bool by_sys, PyObject *argument)
 {
     PyObject *name = Py_None;
     int tool, length;
-    if (read_int(argument, &tool) < 0 || check_tool(tool) < 0)
+    if (read_number(argument, &tool) < 0 || check_tool(tool) < 0)
         return NULL;
     if (interpreter_is_foreign(tool) && (length = rmon_get_tool(tool, NULL, 0)) > 0) {
         char *text = PyMem_Malloc((size_t)length + 1);
@@ -359,9 +404,9 @@ PyObject *tools_registered(const Interpreter *self, int tool, int event)
 static PyObject *register_callback(Interpreter *self, bool by_sys, PyObject *const *arguments, Py_ssize_t count)
 {
     PyObject *old;
-    int tool, number, event, index = 0;
-    if (take_count(REGISTER_CALLBACK, count, 3) < 0 || read_int(arguments[0], &tool) < 0
-        || read_int(arguments[1], &number) < 0)
+    int tool, number, event, status, index = 0;
+    if (take_count(REGISTER_CALLBACK, count, 3) < 0 || read_number(arguments[0], &tool) < 0
+        || read_number(arguments[1], &number) < 0)
         return NULL;
     while (index < 31 && !((unsigned int)number >> index & 1))
         index++;
@@ -382,7 +427,10 @@ static PyObject *register_callback(Interpreter *self, bool by_sys, PyObject *con
             PyErr_Format(PyExc_ValueError, "invalid event %d", number);
             return NULL;
         }
-        if (PySys_Audit("sys.monitoring.register_callback", "O", arguments[2]) < 0)
+        OTHERS_CODE();
+        status = PySys_Audit("sys.monitoring.register_callback", "O", arguments[2]);
+        OTHERS_CODE_END();
+        if (status < 0)
             return NULL;
         old = tools_registered(self, tool, event);
     }
@@ -398,7 +446,7 @@ static PyObject *get_events(Interpreter *self, bool by_sys, PyObject *argument)
     unsigned int own;
     long native = 0;
     int tool;
-    if (read_int(argument, &tool) < 0 || check_tool(tool) < 0)
+    if (read_number(argument, &tool) < 0 || check_tool(tool) < 0)
         return NULL;
     own = event_set_to_python(self->tools[tool].events);
     if (has_native(self, GET_EVENTS)) {
@@ -425,8 +473,8 @@ static PyObject *set_events(Interpreter *self, bool by_sys, PyObject *const *arg
 {
     EventSet set = 0;
     int tool, events;
-    if (take_count(SET_EVENTS, count, 2) < 0 || read_int(arguments[0], &tool) < 0
-        || read_int(arguments[1], &events) < 0)
+    if (take_count(SET_EVENTS, count, 2) < 0 || read_number(arguments[0], &tool) < 0
+        || read_number(arguments[1], &events) < 0)
         return NULL;
     if (has_native(self, SET_EVENTS)) {
         int passed = by_sys || !are_events(events) ? events : events & (int)events_native();
@@ -469,7 +517,7 @@ static PyObject *get_local_events(Interpreter *self, bool by_sys, PyObject *cons
     long native = 0;
     unsigned int own;
     int tool;
-    if (take_count(GET_LOCAL_EVENTS, count, 2) < 0 || read_int(arguments[0], &tool) < 0)
+    if (take_count(GET_LOCAL_EVENTS, count, 2) < 0 || read_number(arguments[0], &tool) < 0)
         return NULL;
     if (is_native_code(self, by_sys, GET_LOCAL_EVENTS, arguments[1])) {
         PyObject *result = pass_on(self, by_sys, GET_LOCAL_EVENTS, arguments, count);
@@ -527,8 +575,8 @@ static PyObject *set_local_events(Interpreter *self, bool by_sys, PyObject *cons
 {
     EventSet set = 0;
     int tool, events, is_refused = 1;
-    if (take_count(SET_LOCAL_EVENTS, count, 3) < 0 || read_int(arguments[0], &tool) < 0
-        || read_int(arguments[2], &events) < 0)
+    if (take_count(SET_LOCAL_EVENTS, count, 3) < 0 || read_number(arguments[0], &tool) < 0
+        || read_number(arguments[2], &events) < 0)
         return NULL;
     if (is_native_code(self, by_sys, SET_LOCAL_EVENTS, arguments[1])) {
         int passed = by_sys || !are_events(events) ? events : events & (int)events_native();
@@ -618,7 +666,7 @@ static Interpreter *begin(void)
         Interpreter *self = begin();                                                                   \
         PyObject *result = NULL;                                                                       \
         if (self != NULL) {                                                                            \
-            SERIALISED(self);                                                                          \
+            SERIALISED();                                                                              \
             result = name(self, is_by_sys(module), arguments, count);                                  \
             SERIALISED_END();                                                                          \
         }                                                                                              \
@@ -631,7 +679,7 @@ static Interpreter *begin(void)
         Interpreter *self = begin();                                                                   \
         PyObject *result = NULL;                                                                       \
         if (self != NULL) {                                                                            \
-            SERIALISED(self);                                                                          \
+            SERIALISED();                                                                              \
             result = name(self, is_by_sys(module), argument);                                          \
             SERIALISED_END();                                                                          \
         }                                                                                              \

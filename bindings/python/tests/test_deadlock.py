@@ -11,6 +11,7 @@ import faulthandler
 import os
 import signal
 import sys
+import textwrap
 import threading
 import time
 from typing import Any, Callable, Iterator
@@ -208,6 +209,115 @@ def test_a_callback_that_blocks_while_others_register_and_free(emitters: Emitter
 
     run_together(lambda: emitters.fire_in_thread(LINE, 0x1000) and None, others)
     assert log == ["others", "callback"]
+
+
+# ---- Python code inside control functions ----
+
+# It waits for a thread that uses other tools.
+INSIDE = """
+import sys, threading
+from rmon import monitoring as M
+import rmon
+E = M.events
+
+def use_everything(tool):
+    code = rmon.CodeLike("f", "f.py")
+    M.use_tool_id(tool, "meanwhile")
+    M.register_callback(tool, E.LINE, print)
+    M.register_callback(tool, E.LINE, None)
+    M.set_events(tool, E.JUMP)
+    M.set_local_events(tool, code, E.LINE)
+    M.restart_events()
+    M.free_tool_id(tool)
+    rmon.forget(code)
+    del code
+
+main, waited = threading.current_thread(), []
+
+def wait(*args):
+    if threading.current_thread() is main:
+        thread = threading.Thread(target=use_everything, args=(1,), daemon=True)
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive(), "they wait for each other"
+        waited.append(args)
+
+class Index:
+    def __init__(self, value):
+        self.value = value
+    def __index__(self):
+        wait()
+        return self.value
+
+class Name(str):
+    def __del__(self):
+        wait()
+
+class Callback:
+    def __call__(self, *args): ...
+    def __del__(self):
+        wait()
+"""
+
+INSIDES = {
+    "an audit hook": """
+        sys.addaudithook(lambda event, args: event == "sys.monitoring.register_callback" and wait())
+        M.use_tool_id(3, "tool")
+        M.register_callback(3, E.LINE, print)
+        assert M.register_callback(3, E.STOP_ITERATION, print) is None
+        M.free_tool_id(3)
+    """,
+    "an audit hook and a DISABLE": """
+        sys.addaudithook(lambda event, args: event == "sys.monitoring.register_callback" and wait())
+        code = rmon.CodeLike("f", "f.py")
+        M.use_tool_id(3, "tool")
+        M.register_callback(3, E.RAISE, lambda *args: M.DISABLE if args[0] is code else None)
+        M.set_events(3, E.RAISE)
+        with rmon.Scope(code, E.RAISE) as scope:
+            try:
+                scope.raise_(0, KeyError())
+            except ValueError:
+                pass
+        M.free_tool_id(3)
+    """,
+    "__index__": """
+        M.use_tool_id(Index(3), "tool")
+        M.register_callback(Index(3), Index(E.LINE), print)
+        M.set_events(Index(3), Index(0))
+        M.set_local_events(Index(3), rmon.CodeLike("f", "f.py"), Index(E.LINE))
+        M.clear_tool_id(Index(3))
+        M.free_tool_id(Index(3))
+    """,
+    "a callable that dies": """
+        for end in (M.clear_tool_id, M.free_tool_id, lambda tool: M.register_callback(tool, E.LINE, None)):
+            M.use_tool_id(3, "tool")
+            M.register_callback(3, E.LINE, Callback())
+            end(3)
+            M.free_tool_id(3)
+        assert len(waited) == 3
+    """,
+    "a name that dies": """
+        M.use_tool_id(3, Name("tool"))
+        M.free_tool_id(3)
+    """,
+    "what stood in a function's place": """
+        if not hasattr(sys, "monitoring"):
+            wait()
+            sys.exit()
+        below = sys.monitoring.use_tool_id
+        sys.monitoring.use_tool_id = lambda tool, name: (wait(), below(tool, name))[1]
+        rmon.install()
+        sys.monitoring.use_tool_id(3, "tool")
+        sys.monitoring.free_tool_id(3)
+    """,
+}
+
+
+@pytest.mark.parametrize("inside", INSIDES)
+def test_python_code_in_a_control_function_waits_for_a_thread_that_uses_the_tools(
+    run_python: Callable[..., Any], inside: str
+) -> None:
+    run_python("-c", f"{INSIDE}{textwrap.dedent(INSIDES[inside])}\nassert waited")
 
 
 # ---- Destroy functions of native tools ----

@@ -10,6 +10,7 @@ import ctypes
 import faulthandler
 import gc
 import os
+import random
 import sys
 import textwrap
 import threading
@@ -825,6 +826,59 @@ def test_the_last_reference_goes_in_another_thread(emitters: Emitters, unraisabl
     assert failed == 0 and unraisable == []
     assert not any(reference() for reference in alive)
     emitters.release(native)
+
+
+# ---- Control functions of many threads ----
+
+
+def test_control_functions_are_whole() -> None:
+    """What sys.monitoring, librmon and rmon know of a tool does not come apart when threads use it at the same time."""
+    codes = [rmon.CodeLike(f"f{number}", "f.py") for number in range(3)]
+    alive: list[Any] = []
+    errors: list[BaseException] = []
+    barrier = threading.Barrier(8, timeout=60)
+
+    class Callback:
+        def __call__(self, *args: Any) -> None: ...
+
+    def register(event: int) -> None:
+        callback = Callback()
+        alive.append(weakref.ref(callback))
+        M.register_callback(TOOL, event, callback)
+
+    actions: list[Callable[[random.Random], Any]] = [
+        lambda rng: M.use_tool_id(TOOL, "tool"),
+        lambda rng: M.free_tool_id(TOOL),
+        lambda rng: M.clear_tool_id(TOOL),
+        lambda rng: register(rng.choice((E.LINE, E.STOP_ITERATION))),
+        lambda rng: M.register_callback(TOOL, E.LINE, None),
+        lambda rng: M.set_events(TOOL, rng.choice((0, E.STOP_ITERATION))),
+        lambda rng: M.set_local_events(TOOL, rng.choice(codes), rng.choice((0, E.LINE, E.JUMP))),
+    ]
+
+    def work(number: int) -> None:
+        rng = random.Random(number)
+        try:
+            barrier.wait()
+            for _ in range(400):
+                try:
+                    rng.choice(actions)(rng)
+                except ValueError as error:
+                    assert "in use" in str(error)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if M.get_tool(TOOL) is None:  # what is registered for an id that is not in use stays
+        M.use_tool_id(TOOL, "end")
+    M.free_tool_id(TOOL)
+    gc.collect()
+    assert errors == []
+    assert len(alive) > 100 and not any(reference() for reference in alive)
 
 
 # ---- No deadlock ----
