@@ -290,18 +290,22 @@ static void a_lock_that_callbacks_take_may_be_held_around_control_calls(void)
 
 /* ---- Who destroys without end ---- */
 
-static void destroy_slowly(void *user_data)
+static int destroyed[4]; /* by tool */
+
+static void destroy_slowly(void *tool)
 {
-    (void)user_data;
     sleep_milliseconds(2);
+    __atomic_add_fetch(&destroyed[(intptr_t)tool], 1, __ATOMIC_SEQ_CST);
 }
 
+/* Each waits for its destroy function, lest there be more of them than can ever run. */
 static void *destroy_again_and_again(void *tool)
 {
-    while (!flag_get(&stop)) {
-        CHECK_EQ(rmon_register_callback((int)(intptr_t)tool, RMON_EVENT_JUMP, hear_nothing, NULL, destroy_slowly),
-                 RMON_OK);
-        CHECK_EQ(rmon_register_callback((int)(intptr_t)tool, RMON_EVENT_JUMP, NULL, NULL, NULL), RMON_OK);
+    int number = (int)(intptr_t)tool, count;
+    for (count = 1; !flag_get(&stop); count++) {
+        CHECK_EQ(rmon_register_callback(number, RMON_EVENT_JUMP, hear_nothing, tool, destroy_slowly), RMON_OK);
+        CHECK_EQ(rmon_register_callback(number, RMON_EVENT_JUMP, NULL, NULL, NULL), RMON_OK);
+        CHECK(flag_reaches(&destroyed[number], count));
     }
     return NULL;
 }

@@ -1078,7 +1078,8 @@ struct Pending {
     /// The job's ticket, if it is there.
     job: Option<u64>,
     last_ticket: u64,
-    running: usize,
+    running: [usize; 2],
+    phase: usize,
     /// The reader's record: the visit that was waited for last, and the first ticket that waits for it.
     mark: u64,
     since: u64,
@@ -1095,6 +1096,14 @@ impl Pending {
             (self.mark, self.since) = (visit, self.last_ticket);
         }
         (self.last_ticket, visit.is_some())
+    }
+
+    fn have_finished(&mut self, asked: &mut Option<usize>) -> bool {
+        let asked = *asked.get_or_insert(self.phase);
+        if self.phase == asked && self.running[(asked + 1) % 2] == 0 {
+            self.phase += 1;
+        }
+        self.phase > asked + 1 || (self.phase == asked + 1 && self.running[asked % 2] == 0)
     }
 
     /// `thread::first_waiting`.
@@ -1114,7 +1123,8 @@ impl Reclaim {
             pending: Mutex::new(Pending {
                 job: None,
                 last_ticket: 0,
-                running: 0,
+                running: [0; 2],
+                phase: 0,
                 mark: 0,
                 since: 0,
             }),
@@ -1148,12 +1158,13 @@ impl Reclaim {
             _ => return,
         }
         pending.job = None;
+        let phase = pending.phase;
         if !self.left.running && !self.left.running_early {
-            pending.running += 1;
+            pending.running[phase % 2] += 1;
         }
         drop(pending);
         if self.left.running_early {
-            self.pending.lock().unwrap().running += 1;
+            self.pending.lock().unwrap().running[phase % 2] += 1;
         }
         self.data.with_mut(|data| {
             // SAFETY: loom complains before this if anybody else could be using it.
@@ -1161,7 +1172,7 @@ impl Reclaim {
         });
         self.ran.store(self.ran.load(Relaxed) + 1, Relaxed);
         if !self.left.running {
-            self.pending.lock().unwrap().running -= 1;
+            self.pending.lock().unwrap().running[phase % 2] -= 1;
         }
     }
 
@@ -1178,7 +1189,8 @@ impl Reclaim {
         if !self.left.collects {
             self.collect();
         }
-        while self.pending.lock().unwrap().running != 0 {
+        let mut asked = None;
+        while !self.pending.lock().unwrap().have_finished(&mut asked) {
             thread::yield_now();
         }
     }

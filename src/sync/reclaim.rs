@@ -38,15 +38,22 @@ struct Pending {
     jobs: Jobs,
     late: Option<Late>,
     last_ticket: u64,
-    /// How many threads are running jobs that they took.
-    running: usize,
+    /// How many threads are running jobs that they took in this phase, and in the last one.
+    running: [usize; 2],
+    /// See [`Pending::have_finished`].
+    phase: u64,
 }
 
 // SAFETY: the record is compared, and forgotten before it goes.
 unsafe impl Send for Pending {}
 
 static PENDING: Lock<Pending> =
-    Lock::new(Pending { jobs: Jobs::new(), late: None, last_ticket: 0, running: 0 });
+    Lock::new(Pending { jobs: Jobs::new(), late: None, last_ticket: 0, running: [0; 2], phase: 0 });
+
+/// Which of the two counts is a phase's.
+fn parity(phase: u64) -> usize {
+    (phase & 1) as usize
+}
 
 /// A visit inside for jobs, from making it to dropping it; none if the thread is inside already.
 struct Visit(Option<Current>);
@@ -76,6 +83,18 @@ impl Pending {
     fn next_ticket(&mut self) -> u64 {
         self.last_ticket += 1;
         self.last_ticket
+    }
+
+    /// Whether all who ran jobs when this was first asked have finished; `asked` is the phase then.
+    ///
+    /// A phase begins when nobody is left of the one before the last. So those of the phase `asked`, and of the one
+    /// before it, are known to have finished once two more have begun, or one and nobody is left of `asked`.
+    fn have_finished(&mut self, asked: &mut Option<u64>) -> bool {
+        let asked = *asked.get_or_insert(self.phase);
+        if self.phase == asked && self.running[parity(asked + 1)] == 0 {
+            self.phase += 1;
+        }
+        self.phase > asked + 1 || (self.phase == asked + 1 && self.running[parity(asked)] == 0)
     }
 
     /// What waits for nobody any more.
@@ -130,7 +149,8 @@ pub fn collect() {
         // here, or this thread inside. The round that follows takes up what was then deferred
         // because of it.
         let visit = Visit::new();
-        pending.running += 1;
+        let phase = pending.phase;
+        pending.running[parity(phase)] += 1;
         drop(pending);
         for job in ready {
             // A panic in a job is a fault of its author's; there is nobody to tell.
@@ -140,8 +160,8 @@ pub fn collect() {
             then();
         }
         drop(visit);
-        let mut pending = PENDING.lock();
-        pending.running = pending.running.saturating_sub(1);
+        let running = &mut PENDING.lock().running[parity(phase)];
+        *running = running.saturating_sub(1);
     }
 }
 
@@ -174,9 +194,11 @@ pub fn synchronize() -> bool {
     }
     drop(pending);
     collect();
-    // A thread that was waited for may have taken the jobs itself, and be running them.
+    // A thread that was waited for may have taken the jobs itself, and be running them. Those that begin later are not
+    // waited for: there may be no end of them.
+    let mut asked = None;
     round = 0;
-    while PENDING.lock().running != 0 {
+    while !PENDING.lock().have_finished(&mut asked) {
         pause(round);
         round = round.saturating_add(1);
     }
@@ -221,7 +243,7 @@ pub unsafe fn keep_only_this_thread() {
     let current = thread::current();
     let others_are_outside = |pending: &mut Pending| {
         current.unlink_all_others();
-        pending.running = 0; // others run none; this thread's own count saturates
+        pending.running = [0; 2]; // others run none; this thread's own count saturates
         if let Some(late) = &mut pending.late
             && late.except != current.address()
         {

@@ -18,8 +18,8 @@
 //!
 //! A new entry's location is written before its code (Release, paired with the Acquire in
 //! [`Table::get`]), the byte after both. So who finds a code finds its location; and a byte that is
-//! not the default's belongs to the key. An entry without a key has [`NO_CODE`], the one address that
-//! can be no code's. The array pointer is published with Release and loaded with Acquire.
+//! not the default's belongs to the key. An entry without a key looks like one of [`NO_CODE`]'s. The array
+//! pointer is published with Release and loaded with Acquire.
 
 use core::mem::offset_of;
 use std::collections::HashMap;
@@ -38,7 +38,8 @@ const LINE: usize = 4;
 /// How many places are looked at before a fire goes the long way. With so many, one look-up in a
 /// hundred does at the loads that the tables have at 100,000 disabled locations.
 const NEAR: usize = 3;
-/// The code of an entry without a key: nothing lies at the last address.
+/// The code of an entry without a key, whose location is 0 and whose byte the default. To a reader that is this
+/// key; if the key is ever stored, that is in the first such entry where it is looked for.
 const NO_CODE: usize = usize::MAX;
 /// No next entry in a chain.
 const END: u32 = u32::MAX;
@@ -396,7 +397,7 @@ const fn most<const DEFAULT: u8>() -> usize {
 /// Not in any chain.
 const UNCHAINED: u32 = u32::MAX - 1;
 
-/// No memory for a larger table, or no code.
+/// No memory for a larger table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -449,9 +450,6 @@ impl Changes {
         }
         if byte == DEFAULT {
             return Ok(None);
-        }
-        if code == NO_CODE {
-            return Err(Full);
         }
         let place = self.array.as_ref().and_then(|array| array.work.find(code, location));
         let position = match place {
@@ -604,7 +602,16 @@ mod tests {
     #[test]
     fn keys_differ_in_code_and_location() {
         let (table, mut changes) = (Table::<0xff>::new(), Changes::default());
-        let keys = [(0, 0), (usize::MAX - 1, 0), (0, -1), (0, i32::MAX), (16, 0), (16, 1)];
+        let keys = [
+            (0, 0),
+            (usize::MAX, 0),
+            (usize::MAX, 1),
+            (usize::MAX - 1, 0),
+            (0, -1),
+            (0, i32::MAX),
+            (16, 0),
+            (16, 1),
+        ];
         for (byte, (code, location)) in keys.into_iter().enumerate() {
             assert_eq!(get(&table, code, location), 0xff);
             changes.set(&table, code, location, byte as u8).unwrap();
