@@ -176,13 +176,10 @@ int tools_adopt_name(Interpreter *self, int tool)
     return 0;
 }
 
-/* Tells librmon of a tool, which may have come without our knowledge. -1 with an exception. */
+/* Tells librmon of a tool, whose name is known by now. -1 with an exception. */
 static int tell(Interpreter *self, int tool)
 {
-    int status = tools_adopt_name(self, tool);
-    if (status < 0)
-        return -1;
-    status = interpreter_tell(self, tool);
+    int status = interpreter_tell(self, tool);
     interpreter_release_garbage(self);
     if (status == RMON_OK)
         return 0;

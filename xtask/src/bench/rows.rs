@@ -95,6 +95,11 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// Whether it compares rows' times.
+    pub fn is_about_times(&self) -> bool {
+        matches!(self, TimeRatio(_) | Faster(_) | Overhead { .. })
+    }
+
     /// The rows that it compares with.
     pub fn others(&self) -> Vec<&'static str> {
         match *self {

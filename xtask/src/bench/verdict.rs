@@ -38,9 +38,8 @@ impl Verdict {
     /// True if the target is about a number that every run repeats.
     pub fn is_exact(&self) -> bool {
         match self.target.limit {
-            Limit::Instructions | Limit::BeyondInstructions { .. } => true,
             Limit::Value { exact, .. } => exact,
-            Limit::TimeRatio(_) | Limit::Faster(_) | Limit::Overhead { .. } => false,
+            limit => !limit.is_about_times(),
         }
     }
 
@@ -64,16 +63,12 @@ pub fn all(rows: &[&'static Row], counts: &Counts, samples: &Samples) -> Vec<Ver
         let row = *row;
         row.targets.iter().map(move |target| {
             let measured = measure(row.name, target.limit, counts, samples, Sample::median);
-            let is_time = !matches!(
-                target.limit,
-                Limit::Instructions | Limit::BeyondInstructions { .. } | Limit::Value { .. }
-            );
             let of_least = || measure(row.name, target.limit, counts, samples, Sample::min);
             Verdict {
                 row: row.name,
                 target: *target,
                 measured,
-                of_least: is_time.then(of_least).flatten(),
+                of_least: target.limit.is_about_times().then(of_least).flatten(),
                 outcome: judge(target, measured),
             }
         })
@@ -81,7 +76,8 @@ pub fn all(rows: &[&'static Row], counts: &Counts, samples: &Samples) -> Vec<Ver
     rows.iter().flat_map(of_row).collect()
 }
 
-/// The number that a limit is about, from one of each row's times. Counts are rounded: what remains of a start-up that differs is no instruction.
+/// The number that a limit is about, from one of each row's times. Counts are rounded: what remains of a start-up that
+/// differs is no instruction.
 fn measure(
     row: &str,
     limit: Limit,
