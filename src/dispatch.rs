@@ -283,14 +283,19 @@ unsafe extern "C" fn own<const EVENT: u8, P: Payload>(
     offset: i32,
     payload: P,
 ) -> c_int {
+    let location = payload.location(offset);
     // SAFETY: the caller's promise.
-    let (wanted, disabled) = unsafe { who::<EVENT>(state, code, payload.location(offset)) };
-    let delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
-    // SAFETY: the caller's promise.
-    unsafe {
-        quieten(&delivery, disabled);
-        deliver::<EVENT, P>(state, code, offset, payload, wanted.into())
+    let wanted = unsafe {
+        let (wanted, disabled) = who::<EVENT>(state, code, location);
+        quieten(state, EVENT, code, location, disabled);
+        wanted
+    };
+    if wanted == 0 {
+        thread::current().leave();
+        return 0;
     }
+    // SAFETY: the caller's promise.
+    unsafe { deliver::<EVENT, P>(state, code, offset, payload, wanted.into()) }
 }
 
 /// Whether a tool still has the event on in this code and has not disabled the location.
@@ -344,9 +349,10 @@ unsafe extern "C" fn outside<const EVENT: u8, P: Payload>(
     let mut delivery = Delivery::new::<EVENT, P>(state, code, offset, payload);
     // SAFETY: the caller's promise; the thread is inside.
     let after = unsafe {
-        let (wanted, disabled) = who::<EVENT>(state, code, payload.location(offset));
+        let location = payload.location(offset);
+        let (wanted, disabled) = who::<EVENT>(state, code, location);
         if state::may_have_own_location(state) {
-            quieten(&delivery, disabled);
+            quieten(state, EVENT, code, location, disabled);
         }
         several(&mut delivery, wanted)
     };
@@ -645,23 +651,21 @@ unsafe fn refresh_array(state: *mut State) {
 /// Takes tools that have disabled the location out of the state, if the state is that location's own.
 ///
 /// # Safety
-/// As for [`fire`]; the thread is inside.
+/// As for [`fire`]; the thread is inside, `event` is the one that is fired, and `location` where.
 #[cold]
 #[inline(never)]
-unsafe fn quieten(delivery: &Delivery, tools: u8) {
-    let Delivery { told, state, .. } = delivery;
+unsafe fn quieten(state: *mut State, event: u8, code: *mut c_void, location: i32, tools: u8) {
     // SAFETY: the state is being fired, so it and its array are alive; the thread is inside.
     unsafe {
-        if tools == 0 || !state::has_own_location(*state) {
+        if tools == 0 || !state::has_own_location(state) {
             return;
         }
-        state::clear_active(*state, tools);
+        state::clear_active(state, tools);
         // The location may have been enabled since it was looked up, and the array entered anew.
         registry::after_states();
-        let location = code::location(told.event, told.offset, told.line);
-        let enabled = ENABLED.get(told.event, told.code, location) & tools;
+        let enabled = ENABLED.get(event, code, location) & tools;
         if enabled != 0 {
-            state::set_active(*state, enabled);
+            state::set_active(state, enabled);
         }
     }
 }
@@ -697,6 +701,6 @@ unsafe fn carry_out_disable(delivery: &Delivery, asked: u8, change: Change) -> c
     // Without memory for it the location stays enabled: more events, but none wrong.
     let _ = contained(|| registry::disable(tool, asked, found, event, told.code, location));
     // SAFETY: the caller's promise.
-    unsafe { quieten(delivery, 1 << told.tool_id) };
+    unsafe { quieten(delivery.state, told.event, told.code, location, 1 << told.tool_id) };
     0
 }

@@ -163,16 +163,36 @@ pub unsafe fn enter<const BEHIND: usize>(state: *mut State, fresh: u16, place: P
     }
 }
 
-/// The parts of a mark; `None` if rmon did not write it.
-fn parts(mark: u8) -> Option<(u8, u8, Sharing)> {
-    let code = mark.checked_sub(1)?;
-    let sharing = match code / SHARING {
+/// What a mark says of where its state stands: the event, and above it `ends`. One that is not rmon's
+/// says that the state is the only one of its array, and of no event.
+#[inline(always)]
+fn standing(mark: u8) -> u8 {
+    STANDINGS[usize::from(mark)]
+}
+
+const EVENT: u8 = 31;
+const _: () = assert!(EVENTS <= EVENT);
+const ENDS: u32 = EVENT.trailing_ones();
+const FOREIGN: u8 = EVENT | (FIRST | LAST) << ENDS;
+
+/// Of all marks, since an array's are read one after the other.
+static STANDINGS: [u8; 256] = {
+    let mut table = [FOREIGN; 256];
+    let mut code = 0;
+    while code < 3 * SHARING {
+        table[1 + code as usize] = (code % EVENTS) | ((code / EVENTS % 4) << ENDS);
+        code += 1;
+    }
+    table
+};
+
+/// What a mark of rmon's says of the state's use.
+fn sharing(mark: u8) -> Sharing {
+    match (mark - 1) / SHARING {
         0 => Sharing::Shared,
         1 => Sharing::Unknown,
-        2 => Sharing::Own,
-        _ => return None,
-    };
-    Some((code % EVENTS, code / EVENTS % 4, sharing))
+        _ => Sharing::Own,
+    }
 }
 
 /// Whether the state may be one location's own: a cheap test that [`has_own_location`] settles.
@@ -185,33 +205,42 @@ pub unsafe fn may_have_own_location(state: *mut State) -> bool {
     unsafe { fold::is_above::<1, SHARING>(state.cast()) }
 }
 
-/// The array that a state lies in, as its first state and its length; `None` if the state was not
-/// entered, or its array is not whole.
+/// The last state of the array that a state lies in, or the first, after a look at the standing of
+/// each that comes after it on the way there; `None` if the state was not entered, or its array is not
+/// whole.
 ///
 /// # Safety
 /// `state` is as for [`load_active`] and lies in the array with which it was entered.
-unsafe fn array_of(state: *mut State) -> Option<(*mut State, usize)> {
-    let (_, ends, _) = parts(mark(state).load(Relaxed))?;
-    let mut first = state;
-    let mut at = ends;
-    while at & FIRST == 0 {
-        // SAFETY: a state that is not the first of its array has one before it.
-        first = unsafe { first.sub(1) };
-        at = parts(mark(first).load(Relaxed))?.1;
-        if at & LAST != 0 {
+#[inline(always)]
+unsafe fn walk<const FORWARDS: bool>(
+    mut state: *mut State,
+    mut look: impl FnMut(u8),
+) -> Option<*mut State> {
+    let (here, there) = if FORWARDS { (LAST, FIRST) } else { (FIRST, LAST) };
+    let mut at = standing(mark(state).load(Relaxed));
+    if at == FOREIGN {
+        return None;
+    }
+    while at & here << ENDS == 0 {
+        // SAFETY: a state that is not the last of its array has one after it, and one that is not
+        // the first has one before it.
+        state = unsafe { if FORWARDS { state.add(1) } else { state.sub(1) } };
+        at = standing(mark(state).load(Relaxed));
+        if at & there << ENDS != 0 {
             return None; // another array's end: this one was entered in pieces
         }
+        look(at);
     }
-    let mut last = state;
-    at = ends;
-    while at & LAST == 0 {
-        // SAFETY: a state that is not the last of its array has one after it.
-        last = unsafe { last.add(1) };
-        at = parts(mark(last).load(Relaxed))?.1;
-        if at & FIRST != 0 {
-            return None;
-        }
-    }
+    Some(state)
+}
+
+/// The array that a state lies in, as its first state and its length; `None` as for [`walk`].
+///
+/// # Safety
+/// As for [`walk`].
+unsafe fn array_of(state: *mut State) -> Option<(*mut State, usize)> {
+    // SAFETY: the caller's promise.
+    let (first, last) = unsafe { (walk::<false>(state, |_| ())?, walk::<true>(state, |_| ())?) };
     // SAFETY: both were reached from `state` inside one array.
     let length = unsafe { last.offset_from(first) } as usize + 1;
     Some((first, length))
@@ -221,34 +250,32 @@ unsafe fn array_of(state: *mut State) -> Option<(*mut State, usize)> {
 /// in the array. Remembers the answer in the mark.
 ///
 /// # Safety
-/// As for [`array_of`].
+/// As for [`walk`].
 #[cold]
 pub unsafe fn has_own_location(state: *mut State) -> bool {
     let old = mark(state).load(Relaxed);
-    let Some((event, _, sharing)) = parts(old) else {
+    let here = standing(old);
+    if here == FOREIGN {
         return false;
-    };
-    if sharing != Sharing::Unknown {
-        return sharing == Sharing::Own;
     }
-    // SAFETY: the caller's promise is this call's.
-    let Some((first, length)) = (unsafe { array_of(state) }) else {
+    if sharing(old) != Sharing::Unknown {
+        return sharing(old) == Sharing::Own;
+    }
+    let mut own = false;
+    let mut look = |other| own |= (other ^ here) & EVENT == 0;
+    // SAFETY: the caller's promise is these calls'.
+    if unsafe { walk::<false>(state, &mut look).and(walk::<true>(state, &mut look)) }.is_none() {
         return false;
-    };
-    let own = (0..length).any(|index| {
-        // SAFETY: within the array that `array_of` found.
-        let other = unsafe { first.add(index) };
-        other != state && parts(mark(other).load(Relaxed)).is_some_and(|(e, ..)| e == event)
-    });
-    let sharing = if own { Sharing::Own } else { Sharing::Shared };
-    mark(state).store(old - SHARING * Sharing::Unknown as u8 + SHARING * sharing as u8, Relaxed);
+    }
+    let found = if own { Sharing::Own } else { Sharing::Shared };
+    mark(state).store(old - SHARING * Sharing::Unknown as u8 + SHARING * found as u8, Relaxed);
     own
 }
 
 /// Rewrites the `active` of every state in the array that `state` lies in, from `tools(event)`.
 ///
 /// # Safety
-/// As for [`array_of`].
+/// As for [`walk`].
 #[cold]
 pub unsafe fn refresh_array(state: *mut State, tools: impl Fn(u8) -> u8) {
     // SAFETY: the caller's promise is this call's.
@@ -258,8 +285,9 @@ pub unsafe fn refresh_array(state: *mut State, tools: impl Fn(u8) -> u8) {
     for index in 0..length {
         // SAFETY: within the array that `array_of` found.
         let state = unsafe { first.add(index) };
-        if let Some((event, ..)) = parts(mark(state).load(Relaxed)) {
-            active(state).store(tools(event), Relaxed);
+        let at = standing(mark(state).load(Relaxed));
+        if at != FOREIGN {
+            active(state).store(tools(at & EVENT), Relaxed);
         }
     }
 }
@@ -287,15 +315,16 @@ mod tests {
     fn every_mark_reads_back() {
         for event in 0..EVENTS {
             for ends in 0..4 {
-                for sharing in [Sharing::Unknown, Sharing::Own, Sharing::Shared] {
-                    let mark = 1 + event + EVENTS * ends + SHARING * sharing as u8;
-                    assert_eq!(parts(mark), Some((event, ends, sharing)));
+                for used in [Sharing::Unknown, Sharing::Own, Sharing::Shared] {
+                    let mark = 1 + event + EVENTS * ends + SHARING * used as u8;
+                    assert_eq!(standing(mark), event | ends << ENDS);
+                    assert_eq!(sharing(mark), used);
                 }
             }
         }
-        assert_eq!(parts(0), None);
-        assert_eq!(parts(1 + 3 * SHARING), None);
-        assert_eq!(parts(255), None);
+        for mark in [0, 1 + 3 * SHARING, 255] {
+            assert_eq!(standing(mark), FOREIGN);
+        }
     }
 
     #[test]
@@ -322,6 +351,23 @@ mod tests {
             enter::<3>(start, fresh(0, 5), Place::Last);
             assert_eq!(array_of(start), None);
             assert_eq!(array_of(start.add(2)), Some((start.add(2), 2)));
+            assert!(!has_own_location(start), "which is not found out");
+        }
+    }
+
+    #[test]
+    fn an_array_is_not_followed_past_a_mark_that_is_not_rmons() {
+        for foreign in [0, 1 + 3 * SHARING, 255] {
+            let mut states = entered(&[5, 5, 5]);
+            states[1].opaque = foreign;
+            for index in 0..3 {
+                let state = &raw mut states[index];
+                // SAFETY: within the array.
+                unsafe {
+                    assert_eq!(array_of(state), None);
+                    assert!(!has_own_location(state));
+                }
+            }
         }
     }
 
