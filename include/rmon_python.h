@@ -60,6 +60,21 @@
 extern "C" {
 #endif
 
+/* Functions on a fire's way that are one with their caller; its way to the library for one event, of which the inline
+ * check's function should see no more than a call; and what is done rarely. */
+#if defined(__GNUC__) || defined(__clang__)
+#define RMON_PYTHON_INLINE_ static inline __attribute__((always_inline))
+#define RMON_PYTHON_CALLED_ static __attribute__((noinline, unused))
+#define RMON_PYTHON_SLOW_ static __attribute__((noinline, cold, unused))
+/* Has a variable kept in memory during the call before, since a register would have to be saved for it. */
+#define RMON_PYTHON_REREAD_(variable) __asm__("" : "+m"(variable))
+#else
+#define RMON_PYTHON_REREAD_(variable) ((void)(variable))
+#define RMON_PYTHON_INLINE_ static inline
+#define RMON_PYTHON_CALLED_ static inline
+#define RMON_PYTHON_SLOW_ static inline
+#endif
+
 /* ---- The slow half: a fire whose state is active ---- */
 
 #ifndef RMON_DISABLED
@@ -182,7 +197,7 @@ static inline void rmon_python_set_error(int status, int event)
 }
 
 /* Ends a call that failed: its exception is set, with `raised` (or NULL), which is taken over, below it. */
-static inline int rmon_python_failed(int status, int event, PyObject *raised)
+RMON_PYTHON_SLOW_ int rmon_python_failed(int status, int event, PyObject *raised)
 {
     rmon_python_set_error(status, event);
     if (raised != NULL)
@@ -260,6 +275,7 @@ static inline int rmon_python_is_tracing(const PyThreadState *thread)
 }
 
 #define rmon_python_has_raised(thread) ((void)(thread), PyErr_Occurred() != NULL)
+#define rmon_python_is_usual(thread) (!rmon_python_has_raised(thread) && !rmon_python_is_tracing(thread))
 #define rmon_python_current_exception NULL /* there is no way to ask whether a thread is attached */
 #define rmon_python_begin_wait NULL
 #define rmon_python_end_wait NULL
@@ -278,6 +294,16 @@ static inline int rmon_python_has_raised(const PyThreadState *thread)
     return thread->current_exception != NULL;
 #else
     return thread->curexc_type != NULL;
+#endif
+}
+
+/* Neither of the two. */
+static inline int rmon_python_is_usual(const PyThreadState *thread)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return ((uintptr_t)thread->current_exception | (unsigned)thread->tracing) == 0;
+#else
+    return ((uintptr_t)thread->curexc_type | (unsigned)thread->tracing) == 0;
 #endif
 }
 
@@ -471,11 +497,7 @@ static inline void **rmon_python_note_at(ptrdiff_t offset)
  * Without an exception set. */
 static inline void **rmon_python_note(void)
 {
-    ptrdiff_t offset = RMON_PYTHON_LOAD_(rmon_python_note_offset);
-    void **note;
-    if (!RMON_PRIV_UNLIKELY(offset == 0))
-        return rmon_python_note_at(offset);
-    note = rmon_host_note();
+    void **note = rmon_host_note();
     if (note != NULL && !RMON_PYTHON_LOAD_(rmon_python_is_set_up))
         rmon_python_set_up();
     return note;
@@ -486,8 +508,8 @@ static inline void **rmon_python_note(void)
 /* The only place that knows the library's fire functions. Jumps and branches have an object for a target here, or, if
  * there is none, a number. C_RETURN and C_RAISE have a callable and its argument, or, if there is none, the last
  * call's. */
-static inline int rmon_python_call(int event, rmon_state *state, void *code, int32_t offset, void *object, void *arg0,
-                                   int32_t number)
+RMON_PYTHON_INLINE_ int rmon_python_call(int event, rmon_state *state, void *code, int32_t offset, void *object,
+                                         void *arg0, int32_t number)
 {
     switch (event) {
     case RMON_EVENT_PY_START:
@@ -545,51 +567,67 @@ static inline int rmon_python_call(int event, rmon_state *state, void *code, int
      | RMON_EVENT_SET(RMON_EVENT_EXCEPTION_HANDLED) | RMON_EVENT_SET(RMON_EVENT_PY_UNWIND)                      \
      | RMON_EVENT_SET(RMON_EVENT_PY_THROW))
 
-/* Calls the library with the interpreter's error indicator clean, and gives the interpreter its exception back:
- * `raised` (or NULL), which is taken over. */
-static inline int rmon_python_deliver(int event, rmon_state *state, PyObject *code, int32_t offset, PyObject *object,
-                                      PyObject *arg0, int32_t number, PyObject *raised, PyThreadState *thread)
+/* The end of a fire, if there is more to it. */
+RMON_PYTHON_SLOW_ int rmon_python_finish(int event, int status, rmon_python_fire *fire, PyObject *raised)
 {
-    void **note = rmon_python_note(), *outer;
-    rmon_python_fire fire;
-    int status;
-    if (RMON_PRIV_UNLIKELY(note == NULL)) {
-        if (raised != NULL)
-            rmon_python_put_raised(raised);
-        return 0;
-    }
-    outer = *note;
-    fire.struct_size = sizeof fire;
-    fire.count = 0;
-    fire.code = code;
-    fire.thread = thread;
-    fire.release = NULL;
-    if (RMON_EVENT_SET(event) & RMON_ANCILLARY_EVENTS)
-        fire.arguments[3] = (PyObject *)object; /* this one is held; what the last CALL said may not be */
-    if (arg0 != NULL && arg0 == RMON_PYTHON_LOAD_(rmon_python_missing))
-        arg0 = NULL;
-    *note = &fire;
-    status = rmon_python_call(event, state, code, offset, object, arg0, number);
-    *note = outer;
-    if (fire.release != NULL)
-        fire.release(&fire);
+    if (fire->release != NULL)
+        fire->release(fire);
     if (status < 0)
         return rmon_python_failed(status, event, raised);
-    if (raised != NULL || rmon_python_has_raised(thread))
+    if (raised != NULL || rmon_python_has_raised(fire->thread))
         rmon_python_put_raised(raised); /* also when a callback that did not fail has left one of its own */
     return 0;
 }
 
-/* Fires an event whose state is active. */
-static inline int rmon_python_fire_active(int event, rmon_state *state, PyObject *code, int32_t offset,
-                                          PyObject *object, PyObject *arg0, int32_t number)
+/* Calls the library with the interpreter's error indicator clean, and gives the interpreter its exception back:
+ * `raised` (or NULL), which is taken over. The fire has its code and its thread. */
+RMON_PYTHON_INLINE_ int rmon_python_deliver(int event, rmon_state *state, rmon_python_fire *fire, int32_t offset,
+                                            PyObject *object, PyObject *arg0, int32_t number, PyObject *raised,
+                                            void **note)
 {
-    PyThreadState *thread = PyThreadState_Get();
+    rmon_python_fire *delivered = fire;
+    void *outer = *note;
+    int status;
+    fire->struct_size = sizeof *fire;
+    fire->count = 0;
+    fire->release = NULL;
+    if (RMON_EVENT_SET(event) & RMON_ANCILLARY_EVENTS)
+        fire->arguments[3] = object; /* this one is held; what the last CALL said may not be */
+    if (arg0 != NULL && arg0 == RMON_PYTHON_LOAD_(rmon_python_missing))
+        arg0 = NULL;
+    *note = fire;
+    status = rmon_python_call(event, state, fire->code, offset, object, arg0, number);
+    RMON_PYTHON_REREAD_(note);
+    RMON_PYTHON_REREAD_(outer);
+    RMON_PYTHON_REREAD_(delivered);
+    *note = outer;
+    if (RMON_PRIV_UNLIKELY(status < 0 || fire->release != NULL || raised != NULL
+                           || rmon_python_has_raised(fire->thread)))
+        return rmon_python_finish(event, status, delivered, raised);
+    return 0;
+}
+
+/* The same whether or not everything is set up. */
+RMON_PYTHON_CALLED_ int rmon_python_deliver_noted(int event, rmon_state *state, rmon_python_fire *fire, int32_t offset,
+                                                  PyObject *object, PyObject *arg0, int32_t number, PyObject *raised)
+{
+    void **note = rmon_python_note();
+    if (note != NULL)
+        return rmon_python_deliver(event, state, fire, offset, object, arg0, number, raised, note);
+    if (raised != NULL)
+        rmon_python_put_raised(raised);
+    return 0;
+}
+
+/* Fires an event in whatever case. */
+RMON_PYTHON_CALLED_ int rmon_python_fire_any(int event, rmon_state *state, rmon_python_fire *fire, int32_t offset,
+                                             PyObject *object, PyObject *arg0, int32_t number)
+{
     PyObject *raised, *stop = NULL;
     int result;
-    if (rmon_python_is_tracing(thread))
+    if (rmon_python_is_tracing(fire->thread))
         return 0;
-    raised = rmon_python_has_raised(thread) ? rmon_python_take_raised() : NULL;
+    raised = rmon_python_has_raised(fire->thread) ? rmon_python_take_raised() : NULL;
     if (RMON_EVENT_SET(event) & RMON_PYTHON_EXCEPTION_EVENTS_) {
         if (raised == NULL) {
             PyErr_Format(PyExc_ValueError, "Firing event %d with no exception set", rmon_python_event_number(event));
@@ -603,9 +641,30 @@ static inline int rmon_python_fire_active(int event, rmon_state *state, PyObject
     }
     if (RMON_EVENT_SET(event) & RMON_ANCILLARY_EVENTS)
         object = NULL; /* neither the value nor the exception is the callable */
-    result = rmon_python_deliver(event, state, code, offset, object, arg0, number, raised, thread);
+    result = rmon_python_deliver_noted(event, state, fire, offset, object, arg0, number, raised);
     Py_XDECREF(stop);
     return result;
+}
+
+/* Fires an event whose state is active. Short where the event is known and has nothing to do with exceptions. */
+RMON_PYTHON_INLINE_ int rmon_python_fire_active(int event, rmon_state *state, PyObject *code, int32_t offset,
+                                                PyObject *object, PyObject *arg0, int32_t number)
+{
+    const unsigned others = RMON_PYTHON_EXCEPTION_EVENTS_ | RMON_ANCILLARY_EVENTS
+                            | RMON_EVENT_SET(RMON_EVENT_STOP_ITERATION);
+    PyThreadState *thread;
+    rmon_python_fire fire;
+    ptrdiff_t note;
+    fire.code = code;
+    thread = PyThreadState_Get();
+    RMON_PYTHON_REREAD_(fire.code);
+    RMON_PYTHON_REREAD_(state);
+    RMON_PYTHON_REREAD_(offset);
+    fire.thread = thread;
+    note = RMON_PYTHON_LOAD_(rmon_python_note_offset);
+    if ((RMON_EVENT_SET(event) & others) || RMON_PRIV_UNLIKELY(note == 0 || !rmon_python_is_usual(thread)))
+        return rmon_python_fire_any(event, state, &fire, offset, object, arg0, number);
+    return rmon_python_deliver(event, state, &fire, offset, object, arg0, number, NULL, rmon_python_note_at(note));
 }
 
 /* Fires an event whose state is active, for who knows more than the PyMonitoring functions are told: an exception
@@ -614,24 +673,29 @@ static inline int rmon_python_fire_active(int event, rmon_state *state, PyObject
 static inline int rmon_python_fire_given(int event, rmon_state *state, PyObject *code, int32_t offset,
                                          PyObject *object, PyObject *arg0, int32_t number)
 {
-    PyThreadState *thread = PyThreadState_Get();
-    if (rmon_python_is_tracing(thread))
+    rmon_python_fire fire;
+    fire.code = code;
+    fire.thread = PyThreadState_Get();
+    if (rmon_python_is_tracing(fire.thread))
         return 0;
-    return rmon_python_deliver(event, state, code, offset, object, arg0, number,
-                               rmon_python_has_raised(thread) ? rmon_python_take_raised() : NULL, thread);
+    return rmon_python_deliver_noted(event, state, &fire, offset, object, arg0, number,
+                                     rmon_python_has_raised(fire.thread) ? rmon_python_take_raised() : NULL);
 }
 
 /* The same for the events that have a target. */
-static inline int rmon_python_fire_target(int event, rmon_state *state, PyObject *code, int32_t offset,
-                                          PyObject *target)
+RMON_PYTHON_INLINE_ int rmon_python_fire_target(int event, rmon_state *state, PyObject *code, int32_t offset,
+                                                PyObject *target)
 {
+    int32_t number = -1;
     if (target != NULL && PyLong_Check(target)) {
         int overflow;
-        long number = PyLong_AsLongAndOverflow(target, &overflow);
-        if (!overflow && number >= INT32_MIN && number <= INT32_MAX)
-            return rmon_python_fire_active(event, state, code, offset, NULL, NULL, (int32_t)number);
+        long value = PyLong_AsLongAndOverflow(target, &overflow);
+        if (!overflow && value >= INT32_MIN && value <= INT32_MAX) {
+            number = (int32_t)value;
+            target = NULL;
+        }
     }
-    return rmon_python_fire_active(event, state, code, offset, target, NULL, -1);
+    return rmon_python_fire_active(event, state, code, offset, target, NULL, number);
 }
 
 /* A scope that could not be entered. */
@@ -670,122 +734,71 @@ static inline int rmon_python_exit_scope(void)
     return 0; /* enters and exits need not balance */
 }
 
-static inline int rmon_python_fire_py_start(rmon_state *state, PyObject *code, int32_t offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_PY_START, state, code, offset, NULL, NULL, -1) : 0;
-}
+/* Two functions for each event: the inline check, rmon_python_fire_NAME, and what it calls, rmon_python_active_NAME. */
+#define RMON_PYTHON_FIRE_(name, event)                                                                    \
+    RMON_PYTHON_CALLED_ int rmon_python_active_##name(rmon_state *state, PyObject *code, int32_t offset) \
+    {                                                                                                     \
+        return rmon_python_fire_active(event, state, code, offset, NULL, NULL, -1);                       \
+    }                                                                                                     \
+    static inline int rmon_python_fire_##name(rmon_state *state, PyObject *code, int32_t offset)          \
+    {                                                                                                     \
+        return RMON_PYTHON_IF_ACTIVE_(state) ? rmon_python_active_##name(state, code, offset) : 0;        \
+    }
+/* The same with an object, which `how` takes. */
+#define RMON_PYTHON_FIRE_OBJECT_(name, how)                                                              \
+    RMON_PYTHON_CALLED_ int rmon_python_active_##name(rmon_state *state, PyObject *code, int32_t offset, \
+                                                      PyObject *object)                                   \
+    {                                                                                                     \
+        return how;                                                                                       \
+    }                                                                                                     \
+    static inline int rmon_python_fire_##name(rmon_state *state, PyObject *code, int32_t offset,          \
+                                              PyObject *object)                                           \
+    {                                                                                                     \
+        return RMON_PYTHON_IF_ACTIVE_(state) ? rmon_python_active_##name(state, code, offset, object) : 0; \
+    }
+#define RMON_PYTHON_FIRE_VALUE_(name, event) \
+    RMON_PYTHON_FIRE_OBJECT_(name, rmon_python_fire_active(event, state, code, offset, object, NULL, -1))
+#define RMON_PYTHON_FIRE_TARGET_(name, event) \
+    RMON_PYTHON_FIRE_OBJECT_(name, rmon_python_fire_target(event, state, code, offset, object))
 
-static inline int rmon_python_fire_py_resume(rmon_state *state, PyObject *code, int32_t offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_PY_RESUME, state, code, offset, NULL, NULL, -1) : 0;
-}
+RMON_PYTHON_FIRE_(py_start, RMON_EVENT_PY_START)
+RMON_PYTHON_FIRE_(py_resume, RMON_EVENT_PY_RESUME)
+RMON_PYTHON_FIRE_VALUE_(py_return, RMON_EVENT_PY_RETURN)
+RMON_PYTHON_FIRE_VALUE_(py_yield, RMON_EVENT_PY_YIELD)
+RMON_PYTHON_FIRE_(instruction, RMON_EVENT_INSTRUCTION) /* for which there is no PyMonitoring name */
+RMON_PYTHON_FIRE_TARGET_(jump, RMON_EVENT_JUMP)
+RMON_PYTHON_FIRE_TARGET_(branch, RMON_EVENT_BRANCH)
+RMON_PYTHON_FIRE_TARGET_(branch_left, RMON_EVENT_BRANCH_LEFT)
+RMON_PYTHON_FIRE_TARGET_(branch_right, RMON_EVENT_BRANCH_RIGHT)
+RMON_PYTHON_FIRE_VALUE_(stop_iteration, RMON_EVENT_STOP_ITERATION)
+RMON_PYTHON_FIRE_VALUE_(c_return, RMON_EVENT_C_RETURN)
+RMON_PYTHON_FIRE_(c_raise, RMON_EVENT_C_RAISE)
+RMON_PYTHON_FIRE_(raise, RMON_EVENT_RAISE)
+RMON_PYTHON_FIRE_(reraise, RMON_EVENT_RERAISE)
+RMON_PYTHON_FIRE_(exception_handled, RMON_EVENT_EXCEPTION_HANDLED)
+RMON_PYTHON_FIRE_(py_unwind, RMON_EVENT_PY_UNWIND)
+RMON_PYTHON_FIRE_(py_throw, RMON_EVENT_PY_THROW)
 
-static inline int rmon_python_fire_py_return(rmon_state *state, PyObject *code, int32_t offset, PyObject *retval)
+RMON_PYTHON_CALLED_ int rmon_python_active_call(rmon_state *state, PyObject *code, int32_t offset,
+                                                PyObject *callable, PyObject *arg0)
 {
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_PY_RETURN, state, code, offset, retval, NULL, -1) : 0;
-}
-
-static inline int rmon_python_fire_py_yield(rmon_state *state, PyObject *code, int32_t offset, PyObject *retval)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_PY_YIELD, state, code, offset, retval, NULL, -1) : 0;
+    return rmon_python_fire_active(RMON_EVENT_CALL, state, code, offset, callable, arg0, -1);
 }
 
 static inline int rmon_python_fire_call(rmon_state *state, PyObject *code, int32_t offset,
                                         PyObject *callable, PyObject *arg0)
 {
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_CALL, state, code, offset, callable, arg0, -1) : 0;
+    return RMON_PYTHON_IF_ACTIVE_(state) ? rmon_python_active_call(state, code, offset, callable, arg0) : 0;
+}
+
+RMON_PYTHON_CALLED_ int rmon_python_active_line(rmon_state *state, PyObject *code, int32_t offset, int lineno)
+{
+    return rmon_python_fire_active(RMON_EVENT_LINE, state, code, offset, NULL, NULL, lineno);
 }
 
 static inline int rmon_python_fire_line(rmon_state *state, PyObject *code, int32_t offset, int lineno)
 {
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_LINE, state, code, offset, NULL, NULL, lineno) : 0;
-}
-
-/* For INSTRUCTION there is no PyMonitoring name. */
-static inline int rmon_python_fire_instruction(rmon_state *state, PyObject *code, int32_t offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_INSTRUCTION, state, code, offset, NULL, NULL, -1) : 0;
-}
-
-static inline int rmon_python_fire_jump(rmon_state *state, PyObject *code, int32_t offset, PyObject *target_offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_target(RMON_EVENT_JUMP, state, code, offset, target_offset) : 0;
-}
-
-static inline int rmon_python_fire_branch(rmon_state *state, PyObject *code, int32_t offset, PyObject *target_offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_target(RMON_EVENT_BRANCH, state, code, offset, target_offset) : 0;
-}
-
-static inline int rmon_python_fire_branch_left(rmon_state *state, PyObject *code, int32_t offset,
-                                               PyObject *target_offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_target(RMON_EVENT_BRANCH_LEFT, state, code, offset, target_offset) : 0;
-}
-
-static inline int rmon_python_fire_branch_right(rmon_state *state, PyObject *code, int32_t offset,
-                                                PyObject *target_offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_target(RMON_EVENT_BRANCH_RIGHT, state, code, offset, target_offset) : 0;
-}
-
-static inline int rmon_python_fire_stop_iteration(rmon_state *state, PyObject *code, int32_t offset, PyObject *value)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_STOP_ITERATION, state, code, offset, value, NULL, -1) : 0;
-}
-
-static inline int rmon_python_fire_c_return(rmon_state *state, PyObject *code, int32_t offset, PyObject *retval)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_C_RETURN, state, code, offset, retval, NULL, -1) : 0;
-}
-
-static inline int rmon_python_fire_c_raise(rmon_state *state, PyObject *code, int32_t offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_C_RAISE, state, code, offset, NULL, NULL, -1) : 0;
-}
-
-static inline int rmon_python_fire_raise(rmon_state *state, PyObject *code, int32_t offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_RAISE, state, code, offset, NULL, NULL, -1) : 0;
-}
-
-static inline int rmon_python_fire_reraise(rmon_state *state, PyObject *code, int32_t offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_RERAISE, state, code, offset, NULL, NULL, -1) : 0;
-}
-
-static inline int rmon_python_fire_exception_handled(rmon_state *state, PyObject *code, int32_t offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_EXCEPTION_HANDLED, state, code, offset, NULL, NULL, -1) : 0;
-}
-
-static inline int rmon_python_fire_py_unwind(rmon_state *state, PyObject *code, int32_t offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_PY_UNWIND, state, code, offset, NULL, NULL, -1) : 0;
-}
-
-static inline int rmon_python_fire_py_throw(rmon_state *state, PyObject *code, int32_t offset)
-{
-    return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_PY_THROW, state, code, offset, NULL, NULL, -1) : 0;
+    return RMON_PYTHON_IF_ACTIVE_(state) ? rmon_python_active_line(state, code, offset, lineno) : 0;
 }
 
 /* Whether an event is a local one. */
@@ -842,10 +855,8 @@ static inline int rmon_python_is_instrumented(int event)
 
 /* The slow half is kept out of Cython's functions, whose fast paths would get slower by what it needs. */
 #if defined(__GNUC__) || defined(__clang__)
-#define RMON_CYTHON_SLOW_ static __attribute__((noinline, cold, unused))
 #define RMON_CYTHON_UNUSED_ __attribute__((unused))
 #else
-#define RMON_CYTHON_SLOW_ static inline
 #define RMON_CYTHON_UNUSED_
 #endif
 
@@ -878,7 +889,7 @@ static inline unsigned rmon_cython_varint(const unsigned char **at, const unsign
 #endif
 
 /* The offset of the first position on a line of the code; 0 if it has none. */
-RMON_CYTHON_SLOW_ int32_t rmon_cython_offset_of_line(PyObject *code, int line)
+RMON_PYTHON_SLOW_ int32_t rmon_cython_offset_of_line(PyObject *code, int line)
 {
 #if PY_VERSION_HEX >= 0x030B0000
     enum { ONE_LINE_0 = 10, ONE_LINE_2 = 12, NO_COLUMNS = 13, LONG = 14 }; /* CPython's InternalDocs/locations.md */
@@ -913,7 +924,7 @@ RMON_CYTHON_SLOW_ int32_t rmon_cython_offset_of_line(PyObject *code, int line)
 
 /* Cython's way to make a code object for a function that has none at hand: always the same one for the same place of
  * this extension, in each interpreter. Whatever else uses PyCode_NewEmpty (tracebacks) gets a new one as ever. */
-RMON_CYTHON_SLOW_ PyCodeObject *rmon_cython_code(const char *filename, const char *name, int line)
+RMON_PYTHON_SLOW_ PyCodeObject *rmon_cython_code(const char *filename, const char *name, int line)
 {
     static const char extension = 0; /* its address says whose code it is */
     PyObject *raised = PyErr_Occurred() ? rmon_python_take_raised() : NULL;
@@ -1027,7 +1038,7 @@ enum { __pyx_lineno = 0 };
 
 /* Fires an event of an exception whose state is active. `called`: 1 in a cpdef function that is called by its wrapper,
  * 0 if it is not, -1 elsewhere, in the wrapper itself too. */
-RMON_CYTHON_SLOW_ int rmon_cython_fire_exception(int event, rmon_state *state, PyObject *code, int32_t offset,
+RMON_PYTHON_SLOW_ int rmon_cython_fire_exception(int event, rmon_state *state, PyObject *code, int32_t offset,
                                                  int called)
 {
     rmon_cython_end *ended = &rmon_cython_ended;
@@ -1061,51 +1072,60 @@ RMON_CYTHON_SLOW_ int rmon_cython_fire_exception(int event, rmon_state *state, P
     return status;
 }
 
-/* Fires PY_START or PY_RESUME, whose state is active, or PY_THROW. */
-RMON_CYTHON_SLOW_ int rmon_cython_fire_begin(int event, rmon_state *state, PyObject *code, int32_t index)
+/* Fires PY_THROW in place of what a generator begins or goes on with. */
+RMON_PYTHON_SLOW_ int rmon_cython_throw(PyObject *code, int32_t index)
 {
     rmon_state any = {0xff, 0};
+    return rmon_python_active_py_throw(&any, code, rmon_cython_offset(code, index));
+}
+
+/* Fires PY_START, whose state is active, or PY_THROW. */
+RMON_PYTHON_CALLED_ int rmon_cython_active_py_start(rmon_state *state, PyObject *code, int32_t index)
+{
+    const int generators = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR;
     rmon_cython_ended.code = NULL;
-    if (PyErr_Occurred()
-        && (event == RMON_EVENT_PY_RESUME
-            || (code != NULL && PyCode_Check(code)
-                && (((PyCodeObject *)code)->co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR))))) {
-        event = RMON_EVENT_PY_THROW;
-        state = &any;
-    }
-    return rmon_python_fire_active(event, state, code, rmon_cython_offset(code, index), NULL, NULL, -1);
+    if (code != NULL && PyCode_Check(code) && (((PyCodeObject *)code)->co_flags & generators) && PyErr_Occurred())
+        return rmon_cython_throw(code, index);
+    return rmon_python_active_py_start(state, code, rmon_cython_offset(code, index));
+}
+
+/* Fires PY_RESUME, whose state is active, or PY_THROW. */
+RMON_PYTHON_CALLED_ int rmon_cython_active_py_resume(rmon_state *state, PyObject *code, int32_t index)
+{
+    rmon_cython_ended.code = NULL;
+    if (PyErr_Occurred())
+        return rmon_cython_throw(code, index);
+    return rmon_python_active_py_resume(state, code, rmon_cython_offset(code, index));
 }
 
 static inline int rmon_cython_py_start(rmon_state *state, PyObject *code, int32_t index)
 {
-    return RMON_PYTHON_IF_ACTIVE_(state) ? rmon_cython_fire_begin(RMON_EVENT_PY_START, state, code, index) : 0;
+    return RMON_PYTHON_IF_ACTIVE_(state) ? rmon_cython_active_py_start(state, code, index) : 0;
 }
 
 static inline int rmon_cython_py_resume(rmon_state *state, PyObject *code, int32_t index)
 {
-    return RMON_PYTHON_IF_ACTIVE_(state) ? rmon_cython_fire_begin(RMON_EVENT_PY_RESUME, state, code, index) : 0;
+    return RMON_PYTHON_IF_ACTIVE_(state) ? rmon_cython_active_py_resume(state, code, index) : 0;
 }
 
 static inline int rmon_cython_py_return(rmon_state *state, PyObject *code, int32_t index, PyObject *retval)
 {
     return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_PY_RETURN, state, code, rmon_cython_offset(code, index), retval, NULL, -1)
-        : 0;
+        ? rmon_python_active_py_return(state, code, rmon_cython_offset(code, index), retval) : 0;
 }
 
 static inline int rmon_cython_py_yield(rmon_state *state, PyObject *code, int32_t index, PyObject *retval)
 {
     rmon_state any = {0xff, 0};
     (void)state;
-    return rmon_python_fire_active(RMON_EVENT_PY_YIELD, &any, code, rmon_cython_offset(code, index), retval, NULL, -1);
+    return rmon_python_active_py_yield(&any, code, rmon_cython_offset(code, index), retval);
 }
 
 static inline int rmon_cython_line(rmon_state *state, PyObject *code, int32_t index, int line)
 {
     return RMON_PYTHON_IF_ACTIVE_(state)
-        ? rmon_python_fire_active(RMON_EVENT_LINE, state, code,
-                                  index == 0 ? rmon_cython_offset_of_line(code, line) : rmon_cython_offset(code, index),
-                                  NULL, NULL, line)
+        ? rmon_python_active_line(
+              state, code, index == 0 ? rmon_cython_offset_of_line(code, line) : rmon_cython_offset(code, index), line)
         : 0;
 }
 
