@@ -360,12 +360,12 @@ mod tests {
         for foreign in [0, 1 + 3 * SHARING, 255] {
             let mut states = entered(&[5, 5, 5]);
             states[1].opaque = foreign;
-            for index in 0..3 {
-                let state = &raw mut states[index];
+            let start = states.as_mut_ptr();
+            for index in 0..states.len() {
                 // SAFETY: within the array.
                 unsafe {
-                    assert_eq!(array_of(state), None);
-                    assert!(!has_own_location(state));
+                    assert_eq!(array_of(start.add(index)), None);
+                    assert!(!has_own_location(start.add(index)));
                 }
             }
         }

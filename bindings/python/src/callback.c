@@ -616,21 +616,19 @@ static __attribute__((noinline)) int answer_noted(rmon_python_fire *fire, PyObje
     return answer(interpreter_of(fire->thread->interp), fire, event, fire->arguments[CALLABLE], result);
 }
 
-/* Delivers in the usual case: a noted fire of the only interpreter that has rmon, without an exception in flight. What
- * is not usual is found out, and left to the others. (What is needed after the call is kept in the fire, and nothing is
- * called before it, which costs less than registers that are saved first.) */
+/* Delivers in the usual case: a noted fire of the only interpreter that has rmon, without an exception in flight, where
+ * the note is at a known distance. What is not usual is found out, and left to the others. (What is needed after the
+ * call is kept in the fire, and nothing is called before it, which costs less than registers that are saved first.) */
 static inline __attribute__((always_inline)) int deliver_shape(Place *place, const rmon_event *event, Shape shape)
 {
     rmon_python_fire *fire;
     PyObject *callable, *result;
     PyThreadState *thread;
-    if (note_offset == 0)
-        return deliver_other(place, event);
     fire = *rmon_python_note_at(note_offset);
     if (fire == NULL)
         return deliver_other(place, event);
     thread = fire->thread;
-    if (LOAD(place->key) != thread->interp || thread->tracing != 0 || rmon_python_has_raised(thread))
+    if (LOAD(place->key) != thread->interp || !rmon_python_is_usual(thread))
         return deliver_other(place, event);
     callable = LOAD(place->callable);
     if (callable == NULL)
@@ -671,6 +669,8 @@ DELIVER(deliver_target, TARGET)
 
 rmon_callback callback_for(int event)
 {
+    if (note_offset == 0)
+        return deliver_other;
     switch (event) {
     case RMON_EVENT_PY_START:
     case RMON_EVENT_PY_RESUME:
