@@ -11,5 +11,6 @@ extern const struct bench_row quiet_rows[];
 extern const struct bench_row fire_rows[];
 extern const struct bench_row threads_rows[];
 extern const struct bench_row synchronize_rows[];
+extern const struct bench_row cold_rows[];
 
 #endif

@@ -19,7 +19,7 @@ use crate::sh::{self, Cmd, root, say, target_dir};
 pub const OPTIMIZATION: &str = "-O2";
 
 /// The sources of the main program, besides those that are compiled apart.
-const MAIN: [&str; 9] = [
+const MAIN: [&str; 10] = [
     "main.c",
     "bench.c",
     "tools.c",
@@ -29,6 +29,7 @@ const MAIN: [&str; 9] = [
     "fire.c",
     "threads.c",
     "synchronize.c",
+    "cold.c",
 ];
 
 /// How a Rust program is linked: as by default, or as one piece.

@@ -178,6 +178,10 @@ const fn large(name: &'static str, title: &'static str, targets: &'static [Targe
     Row { name, title, program: Program::Large, kind: Kind::Timed(10), targets }
 }
 
+const fn cold(name: &'static str, title: &'static str, targets: &'static [Target]) -> Row {
+    Row { name, title, program: Program::Main, kind: Kind::Timed(20), targets }
+}
+
 const fn rust(name: &'static str, title: &'static str, targets: &'static [Target]) -> Row {
     Row { name, title, program: Program::Criterion, kind: Kind::Criterion, targets }
 }
@@ -398,8 +402,12 @@ const LARGE: &[Row] = &[
     ),
 ];
 
-/// What is more than one loop: threads, waiting, memory.
+/// What is more than one loop: empty caches, threads, waiting, memory.
 const OTHERS: &[Row] = &[
+    cold("cold_call", "limit: indirect call, nothing in any cache", &[]),
+    cold("cold_disabled", "fire, disabled, the same", &[]),
+    cold("cold_fire_1", "fire -> 1 native tool, the same", &[told(TimeRatio("cold_call"))]),
+    cold("cold_fire_6", "fire -> 6 native tools, the same", &[told(TimeRatio("cold_call"))]),
     other(
         Program::Main,
         Kind::Timed(20),
