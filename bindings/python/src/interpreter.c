@@ -11,7 +11,6 @@
  */
 #include "module.h"
 
-#include <pthread.h>
 #include <time.h>
 
 /* A callable that has been replaced. */
@@ -46,89 +45,14 @@ static rmon_callback (*callback_of)(int event);
 int interpreter_count;           /* read without the lock, as is the list */
 Interpreter *interpreter_first;
 
-/* ---- The lock ---- */
-
-/* Recursive: a destroy function of a native tool, which librmon may run under it, may come back here. */
-static pthread_mutex_t mutex;
-static int depth; /* how often its holder has it */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void make_lock(void)
-{
-    pthread_mutexattr_t attributes;
-    depth = 0;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&mutex, &attributes);
-    pthread_mutexattr_destroy(&attributes);
-}
-
-/* Its holder may be waiting for the GIL, which a destroy function has given away. So nobody waits for the one while he
- * has the other. */
-static void lock(void)
-{
-    while (pthread_mutex_trylock(&mutex) != 0) {
-        PyThreadState *thread = rmon_python_attached() != NULL ? PyEval_SaveThread() : NULL;
-        pthread_mutex_lock(&mutex);
-        pthread_mutex_unlock(&mutex);
-        if (thread != NULL)
-            PyEval_RestoreThread(thread);
-    }
-    depth++;
-}
-
-static void unlock(void)
-{
-    depth--;
-    pthread_mutex_unlock(&mutex);
-}
-
 #ifdef Py_GIL_DISABLED
 /* ---- One thread at a time ---- */
-
-/* Taken before the other lock: who has only that one does not wait for this. Who waits is not attached, so that the
- * world can be stopped meanwhile. A thread that is stopped for good when Python ends may have one of these; then there
- * is one thread left, which does without. */
-static pthread_mutex_t serial = PTHREAD_MUTEX_INITIALIZER, stand_ins = PTHREAD_MUTEX_INITIALIZER;
-static __thread int serialised; /* how often this thread is */
-static __thread bool has_serial;
-
-/* False: this is the last thread. */
-static bool take(pthread_mutex_t *which)
-{
-    PyThreadState *thread;
-    if (pthread_mutex_trylock(which) == 0)
-        return true;
-    if (Py_IsFinalizing())
-        return false;
-    thread = PyEval_SaveThread();
-    pthread_mutex_lock(which);
-    PyEval_RestoreThread(thread);
-    return true;
-}
-
-void interpreter_serialise(void)
-{
-    if (serialised++ == 0)
-        has_serial = take(&serial);
-}
-
-static void let_go(void)
-{
-    serialised = 0;
-    if (has_serial)
-        pthread_mutex_unlock(&serial);
-    has_serial = false;
-}
 
 void interpreter_serialise_end(void)
 {
     Interpreter *self;
-    if (serialised > 1) {
-        serialised--;
+    if (!locks_serialise_end())
         return;
-    }
-    let_go();
     self = interpreter_current();
     if (self != NULL && LOAD(self->garbage) != NULL) {
         PyObject *raised = PyErr_Occurred() ? rmon_python_take_raised() : NULL;
@@ -136,32 +60,6 @@ void interpreter_serialise_end(void)
         if (raised != NULL)
             rmon_python_put_raised(raised);
     }
-}
-
-int interpreter_let_others(void)
-{
-    int depth = serialised;
-    if (depth > 0)
-        let_go();
-    return depth;
-}
-
-void interpreter_take_back(int depth)
-{
-    if (depth > 0)
-        interpreter_serialise();
-    serialised = depth;
-}
-
-bool interpreter_lock_stand_ins(void)
-{
-    return take(&stand_ins);
-}
-
-void interpreter_unlock_stand_ins(bool is_held)
-{
-    if (is_held)
-        pthread_mutex_unlock(&stand_ins);
 }
 
 /* A converter that fails. */
@@ -180,59 +78,7 @@ bool interpreter_is_audited(void)
         PyErr_Clear();
     return is_called;
 }
-
-/* In the child of a fork. CPython forks while the world is stopped. So who was serialised wanted that, too, or waited
- * for the lock, and was between two changes; to wait for him would be in vain. */
-static void renew_serial(void)
-{
-    pthread_mutex_init(&serial, NULL);
-    pthread_mutex_init(&stand_ins, NULL);
-    if (has_serial)
-        pthread_mutex_lock(&serial);
-}
 #endif
-
-/* ---- Fork ---- */
-
-static __thread bool is_locked_for_fork;
-
-/* Before fork: the child is to find all this whole. But the thread that forks usually has the GIL, and cannot give it
- * away here. So it does not wait for ever for who wants that in a destroy function, and is between two changes. */
-static void lock_for_fork(void)
-{
-    enum { STEPS = 500 };
-    const struct timespec step = {0, 1000000};
-    bool got = pthread_mutex_trylock(&mutex) == 0;
-    int i;
-    for (i = 0; i < STEPS && !got; i++) {
-        nanosleep(&step, NULL);
-        got = pthread_mutex_trylock(&mutex) == 0;
-    }
-    is_locked_for_fork = got;
-    if (got)
-        depth++;
-}
-
-static void unlock_after_fork(void)
-{
-    if (is_locked_for_fork)
-        unlock();
-}
-
-/* How a mutex that is held survives in the child differs: it gets a new one. */
-static void start_child(void)
-{
-    make_lock();
-#ifdef Py_GIL_DISABLED
-    renew_serial();
-#endif
-}
-
-static void start_process(void)
-{
-    make_lock();
-    pthread_atfork(lock_for_fork, unlock_after_fork, start_child);
-}
 
 /* ---- Callables ---- */
 
@@ -323,8 +169,8 @@ static void take_ticket_back(void *user_data)
     PyThreadState *thread = PyThreadState_GetUnchecked();
     Ticket *ticket = user_data;
     bool is_nested;
-    lock();
-    is_nested = depth > 1;
+    locks_lock();
+    is_nested = locks_is_nested();
     if (told[ticket->tool].tickets[ticket->event] == ticket) /* it could not be registered, or others took it away */
         told[ticket->tool].tickets[ticket->event] = NULL;
     while (ticket->garbage != NULL) {
@@ -333,7 +179,7 @@ static void take_ticket_back(void *user_data)
         garbage->next = garbage->owner->garbage;
         STORE(garbage->owner->garbage, garbage);
     }
-    unlock();
+    locks_unlock();
     free(ticket);
     if (thread != NULL && !is_nested) {
         Interpreter *self = interpreter_of(thread->interp);
@@ -367,13 +213,13 @@ void interpreter_release_garbage(Interpreter *self)
 {
     Garbage *garbage, *next;
 #ifdef Py_GIL_DISABLED
-    if (serialised > 0)
+    if (locks_is_serialised())
         return;
 #endif
-    lock();
+    locks_lock();
     garbage = self->garbage;
     STORE(self->garbage, NULL);
-    unlock();
+    locks_unlock();
     for (; garbage != NULL; garbage = next) {
         next = garbage->next;
         Py_DECREF(garbage->object);
@@ -385,9 +231,9 @@ void interpreter_release_later(Interpreter *self, PyObject *object)
 {
     if (object == NULL)
         return;
-    lock();
+    locks_lock();
     hang(&self->garbage, self, object);
-    unlock();
+    locks_unlock();
     interpreter_release_garbage(self);
 }
 #else
@@ -475,7 +321,7 @@ PyObject *interpreter_put_callable(Interpreter *self, int tool, int event, PyObj
     Tool *entry = &self->tools[tool];
     PyObject *old;
     Py_XINCREF(callable);
-    lock();
+    locks_lock();
     old = entry->callables[event];
     entry->callables[event] = callable;
     entry->registered = callable != NULL ? entry->registered | BIT(event) : entry->registered & ~BIT(event);
@@ -487,7 +333,7 @@ PyObject *interpreter_put_callable(Interpreter *self, int tool, int event, PyObj
         STORE(self->keeps_calls, keeps);
     }
     update_called(self, tool);
-    unlock();
+    locks_unlock();
     return old;
 }
 
@@ -568,7 +414,7 @@ int interpreter_tell(Interpreter *self, int tool)
 {
     int status = RMON_OK;
     Wanted sum;
-    lock();
+    locks_lock();
     update_called(self, tool);
     sum = wanted(tool);
     if (told[tool].owned && rmon_get_tool(tool, NULL, 0) == 0)
@@ -584,27 +430,27 @@ int interpreter_tell(Interpreter *self, int tool)
             status = rmon_free_tool_id(tool);
         }
     }
-    unlock();
+    locks_unlock();
     return status;
 }
 
 bool interpreter_is_foreign(int tool)
 {
     bool foreign;
-    lock();
+    locks_lock();
     foreign = !told[tool].owned && rmon_get_tool(tool, NULL, 0) > 0;
-    unlock();
+    locks_unlock();
     return foreign;
 }
 
 bool interpreter_clear(int tool)
 {
     bool is_alone;
-    lock();
+    locks_lock();
     is_alone = wanted(tool).users <= 1;
     if (told[tool].owned && is_alone)
         (void)rmon_clear_tool_id(tool);
-    unlock();
+    locks_unlock();
     return is_alone;
 }
 
@@ -652,7 +498,7 @@ static int attached_count;
 
 void interpreter_attach(Interpreter *self, bool attached)
 {
-    lock();
+    locks_lock();
     if (self->attached != attached) {
         self->attached = attached;
         attached_count += attached ? 1 : -1;
@@ -661,7 +507,7 @@ void interpreter_attach(Interpreter *self, bool attached)
         (void)rmon_attach(RMON_HOST_PYTHON);
     else if (attached_count == 0)
         (void)rmon_detach(RMON_HOST_PYTHON);
-    unlock();
+    locks_unlock();
 }
 
 /* Takes everything back that this interpreter has told librmon. */
@@ -670,9 +516,9 @@ static void end(Interpreter *self)
     int tool;
     SERIALISED();
     interpreter_attach(self, false);
-    lock();
+    locks_lock();
     self->ended = true;
-    unlock();
+    locks_unlock();
     for (tool = 0; tool < TOOLS; tool++)
         (void)interpreter_tell(self, tool);
     SERIALISED_END();
@@ -749,7 +595,7 @@ static void forget_places(void)
 static Interpreter *claim(PyInterpreterState *key)
 {
     Interpreter *self;
-    lock();
+    locks_lock();
     self = interpreter_of(NULL);
     if (self != NULL) {
         Interpreter *next = self->next;
@@ -766,7 +612,7 @@ static Interpreter *claim(PyInterpreterState *key)
     }
     if (self != NULL && __atomic_add_fetch(&interpreter_count, 1, __ATOMIC_RELEASE) > 1)
         forget_places();
-    unlock();
+    locks_unlock();
     return self;
 }
 
@@ -803,7 +649,7 @@ int interpreter_init(rmon_callback (*callback_for)(int event))
     PyObject *dictionary = PyInterpreterState_GetDict(key), *capsule;
     Interpreter *self;
     int status;
-    pthread_once(&once, start_process);
+    locks_init();
     if (interpreter_of(key) != NULL)
         return 0;
     if (dictionary == NULL) {

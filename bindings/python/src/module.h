@@ -9,6 +9,7 @@
  *   codelike.c     CodeLike, a look-alike in Python, and what stands for codes that are no objects
  *   codes.c        codes as librmon knows them: their death, their local events
  *   interpreter.c  what is kept for each interpreter, and what librmon is told of all of them
+ *   locks.c        what one thread at a time may change, and how a fork finds it
  *   events.c       the numbers of events, here and there
  *
  * A file uses only what stands below it here.
@@ -59,23 +60,23 @@
 #ifdef Py_GIL_DISABLED
 #define SERIALISED() \
     {                \
-        interpreter_serialise()
+        locks_serialise()
 #define SERIALISED_END()         \
     interpreter_serialise_end(); \
     }
 /* Inside: what others have written. */
 #define OTHERS_CODE() \
     {                 \
-        int serialised_ = interpreter_let_others()
+        int serialised_ = locks_let_others()
 #define OTHERS_CODE_END()               \
-    interpreter_take_back(serialised_); \
+    locks_take_back(serialised_); \
     }
 /* Apart from these, and short: who uses the dictionary of stand-ins, and nothing else meanwhile. */
 #define STAND_INS() \
     {               \
-        bool is_held_ = interpreter_lock_stand_ins()
+        bool is_held_ = locks_take_stand_ins()
 #define STAND_INS_END()                     \
-    interpreter_unlock_stand_ins(is_held_); \
+    locks_give_stand_ins(is_held_); \
     }
 #else
 #define SERIALISED() {
@@ -166,6 +167,27 @@ unsigned int event_set_to_python(EventSet set);
 unsigned int events_native(void);
 /* A new types.SimpleNamespace of all events. */
 PyObject *events_namespace(void);
+
+/* ---- locks.c ---- */
+
+/* For what is kept for the process, and of other interpreters. Recursive. */
+void locks_lock(void);
+void locks_unlock(void);
+/* Whether its holder has it more than once. */
+bool locks_is_nested(void);
+/* Before the first of them; twice does no harm. */
+void locks_init(void);
+#ifdef Py_GIL_DISABLED
+/* See SERIALISED, OTHERS_CODE and STAND_INS. */
+void locks_serialise(void);
+/* Whether that was the last of several. */
+bool locks_serialise_end(void);
+bool locks_is_serialised(void);
+int locks_let_others(void);
+void locks_take_back(int depth);
+bool locks_take_stand_ins(void);
+void locks_give_stand_ins(bool is_held);
+#endif
 
 /* ---- interpreter.c ---- */
 
@@ -291,15 +313,10 @@ void interpreter_release_garbage(Interpreter *self);
 /* Releases an object, or NULL, after SERIALISED: its destructor is others' code. */
 void interpreter_release_later(Interpreter *self, PyObject *object);
 #ifdef Py_GIL_DISABLED
-/* See SERIALISED, OTHERS_CODE and STAND_INS. */
-void interpreter_serialise(void);
+/* See SERIALISED. */
 void interpreter_serialise_end(void);
-int interpreter_let_others(void);
 /* Whether there are audit hooks. */
 bool interpreter_is_audited(void);
-void interpreter_take_back(int depth);
-bool interpreter_lock_stand_ins(void);
-void interpreter_unlock_stand_ins(bool is_held);
 #endif
 
 /* ---- codes.c ---- */
