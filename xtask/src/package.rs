@@ -65,7 +65,7 @@ pub fn all(steps: &mut Steps, pythons: &[Python]) {
         match wheels.last().filter(|wheel| wheel.python.name == *name) {
             Some(wheel) => {
                 let brief = !steps.thorough && wheels.len() > 1; // the newest comes first
-                steps.run(&step, || tests(wheel, brief));
+                steps.run(&step, || tests(wheel, "package", brief, &["."]));
             }
             None if !built => steps.skip(&step, "its wheel does not build"),
             None => {}
@@ -75,6 +75,7 @@ pub fn all(steps: &mut Steps, pythons: &[Python]) {
         Some(wheel) => {
             steps.run("Python wheels: manylinux", || manylinux(&wheels));
             steps.run("Python sdist", || sdist(wheel));
+            steps.run("Python package: released as without a GIL", || deferred(&wheel.python));
             let is_other = |last: &&Wheel| last.python.name != wheel.python.name;
             let oldest = wheels.last().filter(|last| steps.thorough && is_other(last));
             let ends = [Some(wheel), oldest].into_iter().flatten();
@@ -101,6 +102,22 @@ pub fn build_wheel(python: &Python) -> Result<PathBuf> {
         bail!("the build leaves {} in the source tree", path.display());
     }
     only_file(&dir)
+}
+
+/// The tests of threads, with what has been replaced being released as it is in a build without a GIL, which there may
+/// not be on this machine.
+fn deferred(python: &Python) -> Result<Verdict> {
+    const ENVIRONMENT: &str = "deferred";
+    const FILES: [&str; 5] =
+        ["--brief", "test_threads.py", "test_interpreters.py", "test_storm.py", "test_deadlock.py"];
+    if python.version < (3, 13, 0) {
+        return Ok(Verdict::Skipped("no CPython has builds without a GIL".to_string()));
+    }
+    let dir = fresh_dir(&format!("wheels/{}-{ENVIRONMENT}", python.name))?;
+    let wheel = pip_wheel(&pythons::venv(python, ENVIRONMENT)?, &sources(), &dir)?;
+    wheel.env("CARGO_TARGET_DIR", target_dir()).env("CFLAGS", "-DDEFER_RELEASE=1").run()?;
+    let wheel = Wheel { path: only_file(&dir)?, python: python.clone() };
+    tests(&wheel, ENVIRONMENT, true, &FILES)
 }
 
 /// A command that makes a wheel in `to`.
@@ -182,15 +199,15 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Installs the wheel and runs the tests with it, on all cores: most of them start processes. `brief`:
-/// without those that take long, and are not about what differs between CPythons.
-fn tests(wheel: &Wheel, brief: bool) -> Result<Verdict> {
-    let venv = pythons::venv(&wheel.python, "package")?;
+/// Installs the wheel into an environment and runs these tests with it, on all cores: most of them start
+/// processes. `brief`: without those that take long, and are not about what differs between CPythons.
+fn tests(wheel: &Wheel, environment: &str, brief: bool, files: &[&str]) -> Result<Verdict> {
+    let venv = pythons::venv(&wheel.python, environment)?;
     pythons::pip_install_once(&venv, &requirements()?)?;
     let path = wheel.path.to_str().context("the wheel's path is not UTF-8")?;
     pythons::pip_install(&venv, &["--force-reinstall", "--no-deps", path])?;
 
-    let dir = fresh_dir(&format!("package-tests/{}", wheel.python.name))?;
+    let dir = fresh_dir(&format!("{environment}-tests/{}", wheel.python.name))?;
     let python = || {
         let cmd = Cmd::new(venv.join("bin/python")).cwd(&dir).env_remove("PYTHONPATH");
         cmd.env("PYTHONDONTWRITEBYTECODE", "1").outside_cargo()
@@ -204,7 +221,8 @@ fn tests(wheel: &Wheel, brief: bool) -> Result<Verdict> {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let workers = (cores * 3).div_ceil(2).to_string();
     let cmd = cmd.arg(dir.join("tmp")).args(TEST_LIMITS).args(["-n", &workers]);
-    let cmd = cmd.arg(sources().join("tests")).args(brief.then_some("--brief"));
+    let files = files.iter().map(|file| sources().join("tests").join(file));
+    let cmd = cmd.args(brief.then_some("--brief")).args(files);
     say(format!("$ {}", cmd.line()));
     passed_with(pythons::pytest(cmd, TIME_LIMIT)?)
 }

@@ -17,6 +17,7 @@
 typedef struct Garbage {
     struct Garbage *next;
     Interpreter *owner;
+    unsigned life;    /* which of those that the owner's struct has been for */
     PyObject *object; /* owned; to be released by a thread of its interpreter */
 } Garbage;
 
@@ -131,6 +132,7 @@ static void hang(Garbage **list, Interpreter *self, PyObject *object)
     if (garbage == NULL)
         return; /* kept for ever: better than used when it is gone */
     garbage->owner = self;
+    garbage->life = self->ended_lives;
     garbage->object = object;
     garbage->next = *list;
     STORE(*list, garbage);
@@ -176,8 +178,12 @@ static void take_ticket_back(void *user_data)
     while (ticket->garbage != NULL) {
         Garbage *garbage = ticket->garbage;
         ticket->garbage = garbage->next;
-        garbage->next = garbage->owner->garbage;
-        STORE(garbage->owner->garbage, garbage);
+        if (garbage->life == garbage->owner->ended_lives) {
+            garbage->next = garbage->owner->garbage;
+            STORE(garbage->owner->garbage, garbage);
+        } else { /* the interpreter has ended meanwhile; no other one may release its object */
+            free(garbage);
+        }
     }
     locks_unlock();
     free(ticket);
@@ -559,6 +565,9 @@ static void release(Interpreter *self)
     Py_CLEAR(self->stand_ins);
     Py_CLEAR(self->types);
     Py_CLEAR(self->provided);
+    locks_lock();
+    self->ended_lives++;
+    locks_unlock();
     interpreter_release_garbage(self);
     STORE(self->key, NULL);
     __atomic_sub_fetch(&interpreter_count, 1, __ATOMIC_RELEASE);

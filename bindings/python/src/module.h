@@ -243,6 +243,7 @@ typedef struct Interpreter {
     PyObject *wrappers[FUNCTIONS]; /* owned: what install() puts into their places */
     PyObject *provided;         /* owned: the sys.monitoring that install() has made, or NULL */
     struct Garbage *garbage;    /* see interpreter.c */
+    unsigned ended_lives;       /* how many interpreters the struct has been for that are gone */
     PyObject *numbers[NUMBERS]; /* owned or NULL: small ints, as they come up */
 } Interpreter;
 
