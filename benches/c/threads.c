@@ -1,4 +1,5 @@
-/* Two threads on two processors against one: fires that reach the same native tool, each thread in a scope of its own. */
+/* Two threads on two processors against one: fires that reach the same native tool, each thread in a scope of its own;
+ * and bare calls, which tell what the machine gives two threads that share nothing. */
 #include "rows.h"
 #include "tools.h"
 
@@ -9,6 +10,7 @@ enum { FIRES = 100000, MAX_BURSTS = 4096 };
 /* One thread's part, on cache lines of its own. */
 struct worker {
     _Alignas(128) rmon_state states[1];
+    volatile bench_callee target; /* NULL: it fires */
     uint64_t version;
     void *code;
     unsigned processor;
@@ -36,18 +38,24 @@ static __attribute__((noinline, aligned(64))) void fire_many(struct worker *work
     BENCH_REPEAT(FIRES) bench_expect_ok(rmon_fire_line(worker->states, worker->code, 16, 7));
 }
 
+static __attribute__((noinline, aligned(64))) void call_many(struct worker *worker)
+{
+    BENCH_REPEAT(FIRES) bench_expect_ok(worker->target(worker->states, worker->code, 16, 7));
+}
+
 static void *work(void *argument)
 {
     static const uint8_t types[] = {RMON_EVENT_LINE};
     struct worker *worker = argument;
+    void (*many)(struct worker *worker) = worker->target ? call_many : fire_many;
     bench_pin(worker->processor);
     BENCH_EXPECT(rmon_enter_scope(worker->states, &worker->version, types, 1) == RMON_OK);
     BENCH_EXPECT(worker->states[0].active != 0);
-    fire_many(worker);
+    many(worker);
     meet();
     double cpu = bench_now_ns(CLOCK_THREAD_CPUTIME_ID);
     worker->started = bench_now_ns(CLOCK_MONOTONIC);
-    fire_many(worker);
+    many(worker);
     worker->ended = bench_now_ns(CLOCK_MONOTONIC);
     worker->cpu_ns = bench_now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
     return NULL;
@@ -76,14 +84,14 @@ static struct burst run(int count)
 }
 
 /* The wall clock's best burst, since a neighbour takes a whole processor away; the processor time's median. */
-static void report(unsigned ms)
+static void compare(bench_callee target, unsigned ms)
 {
     static double cpu[2][MAX_BURSTS];
     double wall[2] = {1e300, 1e300};
     size_t bursts = 0;
     bench_listen(1, RMON_EVENT_LINE);
     for (unsigned i = 0; i < 2; i++)
-        workers[i].processor = i, workers[i].code = bench_code("thread");
+        workers[i].processor = i, workers[i].code = bench_code("thread"), workers[i].target = target;
     double end = bench_now_ns(CLOCK_MONOTONIC) + ms * 1e6;
     do {
         for (int count = 1; count <= 2; count++) {
@@ -101,7 +109,18 @@ static void report(unsigned ms)
     bench_print("scaling_cpu", 2 * cpu[0][bursts / 2] / cpu[1][bursts / 2]);
 }
 
+static void calls(unsigned ms)
+{
+    compare(bench_callees[0], ms);
+}
+
+static void fires(unsigned ms)
+{
+    compare(NULL, ms);
+}
+
 const struct bench_row threads_rows[] = {
-    {.name = "two_threads", .report = report},
+    {.name = "two_threads_calls", .report = calls},
+    {.name = "two_threads", .report = fires},
     {0},
 };

@@ -411,6 +411,13 @@ const OTHERS: &[Row] = &[
     other(
         Program::Main,
         Kind::Timed(20),
+        "two_threads_calls",
+        "limit: two threads against one, indirect call",
+        &[],
+    ),
+    other(
+        Program::Main,
+        Kind::Timed(20),
         "two_threads",
         "two threads against one, fire -> 1 tool",
         &[must(Value { key: "scaling_wall", unit: "times", at_least: true, exact: false }, 1.95)],
