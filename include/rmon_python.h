@@ -717,8 +717,9 @@ static inline int rmon_python_enter_failed(int status, const uint8_t *event_type
 #else
 #define RMON_PYTHON_IF_ACTIVE_(state) ((void)(state), 0)
 #define rmon_python_fire_active(event, state, code, offset, object, arg0, number) \
-    ((void)(code), (void)(offset), (void)(object), (void)(arg0), (void)(number), 0)
-#define rmon_python_fire_target(event, state, code, offset, target) ((void)(code), (void)(offset), (void)(target), 0)
+    ((void)(state), (void)(code), (void)(offset), (void)(object), (void)(arg0), (void)(number), 0)
+#define rmon_python_fire_target(event, state, code, offset, target) \
+    ((void)(state), (void)(code), (void)(offset), (void)(target), 0)
 #define rmon_python_enter_failed(status, event_types, length) 0
 #endif
 
