@@ -282,6 +282,13 @@ static inline int rmon_python_is_tracing(const PyThreadState *thread)
 
 #else
 
+/* Not NULL: an exception is set. */
+#if PY_VERSION_HEX >= 0x030C0000
+#define RMON_PYTHON_RAISED_(thread) ((thread)->current_exception)
+#else
+#define RMON_PYTHON_RAISED_(thread) ((thread)->curexc_type)
+#endif
+
 /* Both without the calls that would find the thread's state anew. */
 static inline int rmon_python_is_tracing(const PyThreadState *thread)
 {
@@ -290,21 +297,13 @@ static inline int rmon_python_is_tracing(const PyThreadState *thread)
 
 static inline int rmon_python_has_raised(const PyThreadState *thread)
 {
-#if PY_VERSION_HEX >= 0x030C0000
-    return thread->current_exception != NULL;
-#else
-    return thread->curexc_type != NULL;
-#endif
+    return RMON_PYTHON_RAISED_(thread) != NULL;
 }
 
 /* Neither of the two. */
 static inline int rmon_python_is_usual(const PyThreadState *thread)
 {
-#if PY_VERSION_HEX >= 0x030C0000
-    return ((uintptr_t)thread->current_exception | (unsigned)thread->tracing) == 0;
-#else
-    return ((uintptr_t)thread->curexc_type | (unsigned)thread->tracing) == 0;
-#endif
+    return ((uintptr_t)RMON_PYTHON_RAISED_(thread) | (unsigned)thread->tracing) == 0;
 }
 
 /* This thread's state if it is attached to an interpreter, else NULL. */
@@ -497,7 +496,11 @@ static inline void **rmon_python_note_at(ptrdiff_t offset)
  * Without an exception set. */
 static inline void **rmon_python_note(void)
 {
-    void **note = rmon_host_note();
+    ptrdiff_t offset = RMON_PYTHON_LOAD_(rmon_python_note_offset);
+    void **note;
+    if (offset != 0)
+        return rmon_python_note_at(offset);
+    note = rmon_host_note();
     if (note != NULL && !RMON_PYTHON_LOAD_(rmon_python_is_set_up))
         rmon_python_set_up();
     return note;

@@ -134,8 +134,10 @@ pub fn find_rustc(version: &str) -> Option<PathBuf> {
 fn features(python: &Python) -> Result<Verdict> {
     for feature in ["", "python", "pyo3"] {
         // The only CPython may be newer than this PyO3; nothing is run.
-        let newer = ("PYO3_USE_ABI3_FORWARD_COMPATIBILITY", "1");
-        let cargo = || sh::cargo().env("PYO3_PYTHON", &python.exe).env(newer.0, newer.1);
+        let cargo = || {
+            let cmd = sh::cargo().env("PYO3_PYTHON", &python.exe);
+            cmd.env("PYO3_USE_ABI3_FORWARD_COMPATIBILITY", "1")
+        };
         let which = ["--package", "rmon-emitter", "--lib", "--features", feature];
         cargo().arg("clippy").args(which).args(["--", "-D", "warnings"]).run()?;
         cargo().args(["doc", "--no-deps"]).args(which).env("RUSTDOCFLAGS", "-D warnings").run()?;

@@ -104,17 +104,17 @@ bool locks_is_serialised(void)
 
 int locks_let_others(void)
 {
-    int depth = serialised;
-    if (depth > 0)
+    int times = serialised;
+    if (times > 0)
         let_go();
-    return depth;
+    return times;
 }
 
-void locks_take_back(int depth)
+void locks_take_back(int times)
 {
-    if (depth > 0)
+    if (times > 0)
         locks_serialise();
-    serialised = depth;
+    serialised = times;
 }
 
 bool locks_take_stand_ins(void)

@@ -184,7 +184,7 @@ void locks_serialise(void);
 bool locks_serialise_end(void);
 bool locks_is_serialised(void);
 int locks_let_others(void);
-void locks_take_back(int depth);
+void locks_take_back(int times);
 bool locks_take_stand_ins(void);
 void locks_give_stand_ins(bool is_held);
 #endif
