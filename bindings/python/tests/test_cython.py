@@ -7,6 +7,7 @@ What an emitter in Cython reports of its own is in test_cython_api.py.
 from __future__ import annotations
 
 import collections
+import gc
 import os
 import re
 import subprocess
@@ -167,6 +168,7 @@ def test_the_stream_is_that_of_the_same_function_in_python(constructs, tool, cal
     python = ModuleType("twins")
     exec(compile("\n" * first + "\n".join(LINES[first:last]), "twins.py", "exec"), python.__dict__)
     streams = []
+    gc.collect()  # what other tests have left would be heard to die
     for module, file in ((constructs, constructs.__name__ + ".pyx"), (python, "twins.py")):
         stream: list[tuple[Any, ...]] = []
 
