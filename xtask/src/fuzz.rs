@@ -143,12 +143,17 @@ fn program(target: &str) -> PathBuf {
     programs_dir().join(target)
 }
 
+/// Has a fuzzer put an input that fails beside the programs, not where it was started.
+fn artifacts() -> String {
+    format!("-artifact_prefix={}/", programs_dir().display())
+}
+
 /// Runs a target for a while, from what is in the folders; what it finds goes into the first one.
 fn fuzz(target: &str, folders: &[&Path], seconds: u64) -> Result<Outcome> {
     let cmd = Cmd::new(program(target)).args([
         &format!("-max_total_time={seconds}"),
         &format!("-max_len={LONGEST}"),
-        &format!("-artifact_prefix={}/", programs_dir().display()),
+        &artifacts(),
         "-len_control=20",
         "-timeout=120",
         "-print_final_stats=1",
@@ -186,6 +191,7 @@ fn keep(target: &str, work: &Path) -> Result<Verdict> {
         "-set_cover_merge=1",
         "-use_counters=0",
         &format!("-max_len={LONGEST}"),
+        &artifacts(),
     ]);
     cmd.arg(&merged).arg(&old).arg(work).succeed(PATIENCE)?;
     fs::remove_dir_all(&old)?;
