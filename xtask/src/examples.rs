@@ -15,7 +15,7 @@ use crate::library::Library;
 use crate::pythons::{self, Python};
 use crate::sh::{Cmd, fresh_dir, on_path, root, say, target_dir};
 use crate::steps::{Steps, Verdict, passed, passed_with};
-use crate::{install, rust_extension};
+use crate::{install, package, rust_extension};
 
 /// The examples that other steps run: the demo, the Python package's tests, the Rust ones.
 const ELSEWHERE: [&str; 4] = ["event-counter", "rust-emitter", "rust-tool", "template-engine"];
@@ -140,8 +140,7 @@ fn program(name: &str, library: &Library) -> Result<Verdict> {
 
 /// rmon's own wheel for an interpreter, which [`crate::package`] has made.
 fn rmon_wheel(python: &Python) -> Result<PathBuf> {
-    let wheels = target_dir().join("xtask/wheels").join(&python.name);
-    rust_extension::only_wheel(&wheels).context("rmon's own wheel")
+    rust_extension::only_wheel(&package::wheel_dir(python)).context("rmon's own wheel")
 }
 
 /// Builds an extension as pip does it for a user; or says what is missing for it. That the environment has what
@@ -253,12 +252,13 @@ fn stable_abi(steps: &mut Steps, pythons: &[&Python], oldest: &Python) {
         built = Some((wheel, sha256(&unpacked.join(module))?));
         passed_with(file)
     });
-    for python in pythons {
-        let step = format!("examples/{name}: the same file in CPython {}", python.name);
-        match &built {
-            Some((wheel, sum)) => drop(steps.run(&step, || same_file(wheel, sum, python))),
-            None => steps.skip(&step, "it is not built"),
+    let step =
+        |python: &&Python| format!("examples/{name}: the same file in CPython {}", python.name);
+    match &built {
+        Some((wheel, sum)) => {
+            steps.run_each(pythons, step, |python| same_file(wheel, sum, python));
         }
+        None => pythons.iter().for_each(|python| steps.skip(&step(python), "it is not built")),
     }
 }
 

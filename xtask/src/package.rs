@@ -52,24 +52,29 @@ struct Wheel {
 
 /// All steps for all interpreters.
 pub fn all(steps: &mut Steps, pythons: &[Python]) {
-    let mut wheels = Vec::new();
-    for python in pythons {
-        let name = &python.name;
-        let built = steps.run(&format!("Python wheel: CPython {name}"), || {
+    let built = steps.run_each(
+        pythons,
+        |python| format!("Python wheel: CPython {}", python.name),
+        |python| {
             let wheel = Wheel { path: build_wheel(python)?, python: python.clone() };
-            let verdict = check_wheel(&wheel);
-            wheels.push(wheel);
-            verdict
-        });
-        let step = format!("Python package: CPython {name}");
-        match wheels.last().filter(|wheel| wheel.python.name == *name) {
-            Some(wheel) => {
-                let brief = !steps.thorough && wheels.len() > 1; // the newest comes first
-                steps.run(&step, || tests(wheel, "package", brief, &["."]));
-            }
-            None if !built => steps.skip(&step, "its wheel does not build"),
-            None => {}
+            // If PyPI fails here, the tests try once more.
+            drop(environment(python, "package"));
+            check_wheel(&wheel)
+        },
+    );
+    let mut wheels = Vec::new();
+    for (python, built) in pythons.iter().zip(built) {
+        let step = format!("Python package: CPython {}", python.name);
+        if !built {
+            steps.skip(&step, "its wheel failed");
+            continue;
         }
+        let brief = !steps.thorough && !wheels.is_empty(); // the newest comes first
+        steps.run(&step, || {
+            let path = only_file(&wheel_dir(python))?;
+            wheels.push(Wheel { path, python: python.clone() });
+            tests(wheels.last().context("no wheel")?, "package", brief, &["."])
+        });
     }
     match wheels.first() {
         Some(wheel) => {
@@ -88,6 +93,11 @@ pub fn all(steps: &mut Steps, pythons: &[Python]) {
 
 fn sources() -> PathBuf {
     root().join("bindings/python")
+}
+
+/// Where an interpreter's wheel of rmon is, once it is built, and nothing else.
+pub fn wheel_dir(python: &Python) -> PathBuf {
+    target_dir().join("xtask/wheels").join(&python.name)
 }
 
 /// Builds the package as pip does for a user; the wheel.
@@ -199,11 +209,17 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// The environment of that name, with what the tests need.
+fn environment(python: &Python, name: &str) -> Result<PathBuf> {
+    let venv = pythons::venv(python, name)?;
+    pythons::pip_install_once(&venv, &requirements()?)?;
+    Ok(venv)
+}
+
 /// Installs the wheel into an environment and runs these tests with it, on all cores: most of them start
 /// processes. `brief`: without those that take long, and are not about what differs between CPythons.
 fn tests(wheel: &Wheel, environment: &str, brief: bool, files: &[&str]) -> Result<Verdict> {
-    let venv = pythons::venv(&wheel.python, environment)?;
-    pythons::pip_install_once(&venv, &requirements()?)?;
+    let venv = self::environment(&wheel.python, environment)?;
     let path = wheel.path.to_str().context("the wheel's path is not UTF-8")?;
     pythons::pip_install(&venv, &["--force-reinstall", "--no-deps", path])?;
 
@@ -220,7 +236,8 @@ fn tests(wheel: &Wheel, environment: &str, brief: bool, files: &[&str]) -> Resul
     // More than there are cores: many tests wait for processes of theirs.
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let workers = (cores * 3).div_ceil(2).to_string();
-    let cmd = cmd.arg(dir.join("tmp")).args(TEST_LIMITS).args(["-n", &workers]);
+    let cmd =
+        cmd.arg(dir.join("tmp")).args(TEST_LIMITS).args(["-n", &workers, "--dist", "worksteal"]);
     let files = files.iter().map(|file| sources().join("tests").join(file));
     let cmd = cmd.args(brief.then_some("--brief")).args(files);
     say(format!("$ {}", cmd.line()));

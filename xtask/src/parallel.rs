@@ -3,8 +3,10 @@
 use std::sync::Mutex;
 use std::thread;
 
+use crate::sh;
+
 /// The results of `body` on each item, in the items' order. As many threads work as the machine has
-/// cores.
+/// cores; they share the caller's log.
 pub fn map<T: Sync, R: Send>(items: &[T], body: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let workers = thread::available_parallelism().map_or(1, |cores| cores.get()).min(items.len());
     let queue = Mutex::new(items.iter().enumerate());
@@ -19,7 +21,8 @@ pub fn map<T: Sync, R: Send>(items: &[T], body: impl Fn(&T) -> R + Sync) -> Vec<
                 done.push((index, body(item)));
             }
         };
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let logging = |log| move || sh::logged_to(log, work);
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(logging(sh::log()))).collect();
         threads
             .into_iter()
             .flat_map(|thread| {

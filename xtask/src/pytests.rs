@@ -25,6 +25,10 @@ pub const PACKAGES: [&str; 2] = ["setuptools", "cython"];
 /// What has documented.c follow the documentation of 3.13, where branches have no directions.
 const AS_OF_3_13: &str = "-DAS_OF_3_13";
 
+/// The standards in which documented.c is compiled with the headers of the newest CPython, and of all others.
+const STANDARDS: [&str; 5] = ["c99", "c11", "c++11", "c++17", "c++20"];
+const ENDS: [&str; 3] = ["c99", "c++11", "c++20"];
+
 /// Either header may come first, and any twice.
 const BEHIND: &str = "\
 #include <Python.h>
@@ -37,19 +41,23 @@ const BEHIND: &str = "\
 pub fn all(steps: &mut Steps, library: &Library, pythons: &[Python], only: bool) -> Result<()> {
     let header = include_dir().join("rmon_python.h").is_file();
     let runner = root().join("c-tests/python/run.py");
-    for python in pythons {
-        let name = &python.name;
-        if header {
-            steps.run(&format!("rmon_python.h: CPython {name}"), || header_compiles(python));
+    if header {
+        for (index, python) in pythons.iter().enumerate() {
+            let brief = !steps.thorough && index > 0; // the newest comes first
+            let standards: &[&str] = if brief { &ENDS } else { &STANDARDS };
+            steps.run(&format!("rmon_python.h: CPython {}", python.name), || {
+                header_compiles(python, standards)
+            });
         }
-        let step = format!("Python tests: CPython {name}");
-        match (header, runner.is_file()) {
-            (true, true) => {
-                steps.run(&step, || tests(python, library));
-            }
-            (false, _) => steps.skip(&step, "include/rmon_python.h is not there"),
-            (_, false) => steps.skip(&step, "c-tests/python/run.py is not there"),
+    }
+    match (header, runner.is_file()) {
+        (true, true) => {
+            let lib_dir = library.stage()?;
+            let step = |python: &Python| format!("Python tests: CPython {}", python.name);
+            steps.run_each(pythons, step, |python| tests(python, &lib_dir));
         }
+        (false, _) => steps.skip("Python tests", "include/rmon_python.h is not there"),
+        (_, false) => steps.skip("Python tests", "c-tests/python/run.py is not there"),
     }
     let missing = SUPPORTED.filter(|minor| {
         !pythons.iter().any(|python| python.version.1 == *minor && !python.free_threaded)
@@ -61,10 +69,9 @@ pub fn all(steps: &mut Steps, library: &Library, pythons: &[Python], only: bool)
 }
 
 /// Runs the tests in one interpreter.
-fn tests(python: &Python, library: &Library) -> Result<Verdict> {
+fn tests(python: &Python, lib_dir: &Path) -> Result<Verdict> {
     let venv = pythons::venv(python, "tests")?;
     pythons::pip_install_once(&venv, &PACKAGES)?;
-    let lib_dir = library.stage()?;
     let cmd = Cmd::new(venv.join("bin/python")).arg("c-tests/python/run.py");
     let cmd = cmd.arg("--include").arg(include_dir()).arg("--lib").arg(lib_dir);
     say(format!("$ {}", cmd.line()));
@@ -78,8 +85,8 @@ fn tests(python: &Python, library: &Library) -> Result<Verdict> {
 }
 
 /// A source written to CPython's documentation compiles unchanged: with rmon_python.h in front of it, or behind
-/// Python.h; and with CPython alone, if that has the API. In C and C++, in the whole API and in the limited one.
-fn header_compiles(python: &Python) -> Result<Verdict> {
+/// Python.h; and with CPython alone, if that has the API. In the whole API and in the limited one.
+fn header_compiles(python: &Python, standards: &[&str]) -> Result<Verdict> {
     let (toolchains, _) = compilers::find();
     let dir = fresh_dir("rmon_python")?;
     let documented = fs::read_to_string(root().join("bindings/python/tests/documented.c"))?;
@@ -94,7 +101,7 @@ fn header_compiles(python: &Python) -> Result<Verdict> {
         _ => &[],
     };
     let mut ways = Vec::new();
-    for standard in ["c99", "c11", "c++11", "c++17", "c++20"] {
+    for &standard in standards {
         // rmon.hpp, which is C++17, knows of Python, too.
         let wrapper = ["c++17", "c++20"].contains(&standard);
         let wrapper = if wrapper { "#include <rmon.hpp>\n" } else { "" };

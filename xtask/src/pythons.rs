@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -200,6 +201,9 @@ pub fn pip_install_once<S: AsRef<str>>(venv: &Path, packages: &[S]) -> Result<()
 
 /// Another interpreter's pip, new enough for --python: the newest one's that has a pip of its own.
 fn lent_pip() -> Result<Cmd> {
+    // Made once, whoever comes first.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(lender) = find_all().into_iter().find(|python| python.has_ensurepip) else {
         bail!("no CPython on this machine has a pip");
     };

@@ -67,9 +67,19 @@ pub fn logged<T>(log: &Path, body: impl FnOnce() -> Result<T>) -> Result<T> {
         fs::create_dir_all(dir)?;
     }
     let file = OpenOptions::new().create(true).write(true).truncate(true).open(log)?;
+    logged_to(Some(file), body)
+}
+
+/// This thread's log, for [`logged_to`] in another one that works for it.
+pub fn log() -> Option<File> {
+    LOG.with_borrow(|log| log.as_ref().and_then(|file| file.try_clone().ok()))
+}
+
+/// [`logged`] with a log that is open, if there is one.
+pub fn logged_to<T>(log: Option<File>, body: impl FnOnce() -> T) -> T {
     // Two descriptors of one open file share its position, so the programs' output and ours keep
     // their order.
-    let before = LOG.replace(Some(file));
+    let before = LOG.replace(log);
     let result = body();
     LOG.replace(before);
     result
@@ -229,8 +239,7 @@ impl Cmd {
     pub fn run(mut self) -> Result<()> {
         self.echo();
         let line = self.line();
-        let log = LOG.with_borrow(|log| log.as_ref().map(File::try_clone).transpose())?;
-        if let Some(file) = log {
+        if let Some(file) = log() {
             self.command.stdout(file.try_clone()?).stderr(file);
         }
         let status = self.command.status().with_context(|| format!("cannot run {line}"))?;
