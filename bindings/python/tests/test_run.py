@@ -299,9 +299,8 @@ def test_command(name: str, tmp_path: Path) -> None:
     compare(tmp_path, ["-c", program, "one", "-x"], stdin=b"some input\n")
 
 
-@pytest.mark.parametrize(
-    "name", with_slow_ones_marked(name for name in PROGRAMS if not name.startswith("multiprocessing_"))
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if not name.startswith("multiprocessing_")])
 def test_standard_input(name: str, tmp_path: Path) -> None:
     lay_out(tmp_path, BESIDE)
     program = PROGRAMS[name]
@@ -435,7 +434,17 @@ OPTIONS_PROGRAM = (
 )
 
 
-@pytest.mark.parametrize("arguments", [["program.py"], ["-m", "program"], ["-c", OPTIONS_PROGRAM], ["folder"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["program.py"],
+        *(
+            pytest.param(arguments, marks=pytest.mark.thorough)
+            for arguments in (["-m", "program"], ["-c", OPTIONS_PROGRAM], ["folder"])
+        ),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
 def test_option(options: list[str], arguments: list[str], tmp_path: Path) -> None:
     lay_out(tmp_path, {"program.py": OPTIONS_PROGRAM, "folder/__main__.py": OPTIONS_PROGRAM})

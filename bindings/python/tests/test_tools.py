@@ -290,6 +290,7 @@ FILTERS: Dict[str, Any] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("core", ["sysmon", "ctrace"])
 @pytest.mark.parametrize("name", FILTERS)
 def test_filter(name: str, core: str, project: Project, build_cython: Build) -> None:
@@ -432,6 +433,7 @@ def test_both_builds_with_one_configuration(project: Project, build_cython: Buil
     assert report[name] == report["everything_legacy.pyx"]
 
 
+@pytest.mark.thorough
 def test_missing_c_file_is_an_error_with_a_hint(project: Project, build_cython: Build) -> None:
     config = "[run]\nplugins = rmon.coverage\n"
     lay_out(project, everything_for_rmon(build_cython), config)
