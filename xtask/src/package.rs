@@ -58,7 +58,7 @@ pub fn all(steps: &mut Steps, pythons: &[Python]) {
         |python| {
             let wheel = Wheel { path: build_wheel(python)?, python: python.clone() };
             // If PyPI fails here, the tests try once more.
-            drop(environment(python, "package"));
+            drop(test_venv(python, "package"));
             check_wheel(&wheel)
         },
     );
@@ -210,7 +210,7 @@ fn file_name(path: &Path) -> String {
 }
 
 /// The environment of that name, with what the tests need.
-fn environment(python: &Python, name: &str) -> Result<PathBuf> {
+fn test_venv(python: &Python, name: &str) -> Result<PathBuf> {
     let venv = pythons::venv(python, name)?;
     pythons::pip_install_once(&venv, &requirements()?)?;
     Ok(venv)
@@ -219,7 +219,7 @@ fn environment(python: &Python, name: &str) -> Result<PathBuf> {
 /// Installs the wheel into an environment and runs these tests with it, on all cores: most of them start
 /// processes. `brief`: without those that take long, and are not about what differs between CPythons.
 fn tests(wheel: &Wheel, environment: &str, brief: bool, files: &[&str]) -> Result<Verdict> {
-    let venv = self::environment(&wheel.python, environment)?;
+    let venv = test_venv(&wheel.python, environment)?;
     let path = wheel.path.to_str().context("the wheel's path is not UTF-8")?;
     pythons::pip_install(&venv, &["--force-reinstall", "--no-deps", path])?;
 

@@ -22,7 +22,8 @@ pub fn map<T: Sync, R: Send>(items: &[T], body: impl Fn(&T) -> R + Sync) -> Vec<
             }
         };
         let logging = |log| move || sh::logged_to(log, work);
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(logging(sh::log()))).collect();
+        let threads: Vec<_> =
+            (0..workers).map(|_| scope.spawn(logging(sh::log().ok().flatten()))).collect();
         threads
             .into_iter()
             .flat_map(|thread| {

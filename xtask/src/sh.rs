@@ -70,9 +70,9 @@ pub fn logged<T>(log: &Path, body: impl FnOnce() -> Result<T>) -> Result<T> {
     logged_to(Some(file), body)
 }
 
-/// This thread's log, for [`logged_to`] in another one that works for it.
-pub fn log() -> Option<File> {
-    LOG.with_borrow(|log| log.as_ref().and_then(|file| file.try_clone().ok()))
+/// This thread's log, if it has one: for [`logged_to`] in another thread that works for it.
+pub fn log() -> std::io::Result<Option<File>> {
+    LOG.with_borrow(|log| log.as_ref().map(File::try_clone).transpose())
 }
 
 /// [`logged`] with a log that is open, if there is one.
@@ -239,7 +239,7 @@ impl Cmd {
     pub fn run(mut self) -> Result<()> {
         self.echo();
         let line = self.line();
-        if let Some(file) = log() {
+        if let Some(file) = log()? {
             self.command.stdout(file.try_clone()?).stderr(file);
         }
         let status = self.command.status().with_context(|| format!("cannot run {line}"))?;
